@@ -1,0 +1,40 @@
+# Every target sets up what it needs: the environment is made on first use and again when its inputs change.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.ready
+
+.PHONY: demo test lint types contracts pytest wheel bench clean
+
+demo: $(STAMP)
+	$(BIN)/tacit demo
+
+test: lint types contracts pytest wheel
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+contracts: $(STAMP)
+	$(BIN)/lint-imports --no-cache
+
+pytest: $(STAMP)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not gpu"
+
+# The wheel, built from a clean copy (a stale build/ resurrects deleted files), passes the tests marked for it.
+wheel: $(STAMP)
+	$(BIN)/python tests/packaging/wheel.py
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/accounting.py
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Tacit needs Python 3.11 or newer; found " + sys.version.split()[0] + ". Try: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(STAMP)
+
+clean:
+	rm -rf .venv build dist *.egg-info

@@ -1,0 +1,1 @@
+"""The worker and agent at a data owner."""

@@ -1,0 +1,1 @@
+"""Privacy on flat vectors: signals, pipelines, claims, accounting, ledgers. Knows no Flower."""

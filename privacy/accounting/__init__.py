@@ -1,0 +1,1 @@
+"""Accounting: the guard over dp-accounting, calibration, filters, audit statistics."""

@@ -1,0 +1,1 @@
+"""Ledgers: what was charged, and the proof of it."""

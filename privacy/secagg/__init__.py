@@ -1,0 +1,1 @@
+"""Secure aggregation: sans-I/O state machines over bytes and NumPy buffers."""

@@ -1,0 +1,1 @@
+"""The coordinator of rounds and its daemon."""

@@ -1,0 +1,1 @@
+"""Many owners on one machine: engines, populations, reports."""

@@ -1,0 +1,1 @@
+"""How it is learned: algorithms, solvers, server optimizers, messages, transports."""
