@@ -1,0 +1,117 @@
+"""Entropy: where every random draw of Tacit comes from, as an argument.
+
+`SystemEntropy` keys each stream from the operating system. `SeededEntropy(seed)` keys it with
+SHA-256(seed, purpose, round, attempt, owner), so a draw depends on neither order, worker count nor engine; it exists for
+simulation only, and results made with it say so. Both expand their key with AES-256-CTR (NIST SP 800-38A).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+_BLOCK = 1 << 18  # update_into runs at memory speed in blocks of 128 KiB to 1 MiB
+_ZEROS = bytes(_BLOCK)
+_DOMAIN = b"tacit entropy 1\0"
+
+
+class EntropyError(RuntimeError):
+    """A stream was used where its bytes would repeat (after a fork)."""
+
+
+class Stream:
+    """Keystream of AES-256-CTR under one key, zero IV, read from front to back.
+
+    It refuses to be read in another process than the one that made it: a forked copy would repeat its bytes.
+    """
+
+    __slots__ = ("_encryptor", "_process")
+
+    def __init__(self, key: bytes) -> None:
+        self._encryptor = Cipher(AES256(key), CTR(bytes(16))).encryptor()
+        self._process = os.getpid()
+
+    def __repr__(self) -> str:
+        return "Stream()"
+
+    def bytes(self, count: int) -> bytearray:
+        """The next `count` bytes."""
+        if os.getpid() != self._process:
+            raise EntropyError("a random stream crossed a fork; make streams in the process that reads them")
+        out = bytearray(count + 15)  # update_into wants room for one block more
+        view = memoryview(out)
+        for start in range(0, count, _BLOCK):
+            size = min(_BLOCK, count - start)
+            self._encryptor.update_into(_ZEROS[:size] if size < _BLOCK else _ZEROS, view[start : start + size + 15])
+        view.release()
+        del out[count:]
+        return out
+
+    def words(self, count: int) -> NDArray[np.uint64]:
+        """`count` uniform 64-bit words (little-endian)."""
+        return np.frombuffer(self.bytes(8 * count), dtype="<u8")
+
+    def uniform(self, count: int) -> NDArray[np.float64]:
+        """`count` uniform multiples of 2⁻⁵³ in [0, 1)."""
+        return (self.words(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+    def generator(self) -> np.random.Generator:
+        """A NumPy generator keyed from this stream: for partitions and simulated faults, never for noise or masks."""
+        return np.random.Generator(np.random.Philox(key=int.from_bytes(self.bytes(16), "little")))
+
+    def torch_generator(self, device: str = "cpu") -> torch.Generator:
+        """A torch generator keyed from this stream: for initial weights and shuffles, never for noise or masks."""
+        import torch
+
+        return torch.Generator(device).manual_seed(int.from_bytes(self.bytes(8), "little") >> 1)
+
+
+class Entropy(Protocol):
+    """A source of independent streams, one for each (purpose, round, attempt, owner)."""
+
+    @property
+    def seeded(self) -> bool:
+        """True where someone who knows a seed could repeat the draws: every claim is then ε = ∞ on a daemon."""
+        ...
+
+    def stream(self, purpose: str, round: int = 0, *, owner: int = -1, attempt: int = 0) -> Stream:
+        """The stream for one use; `owner = -1` is the coordinator's own."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SystemEntropy:
+    """Cryptographic entropy: a fresh key from the operating system for every stream."""
+
+    @property
+    def seeded(self) -> bool:
+        return False
+
+    def stream(self, purpose: str, round: int = 0, *, owner: int = -1, attempt: int = 0) -> Stream:
+        return Stream(os.urandom(32))
+
+
+@dataclass(frozen=True, slots=True)
+class SeededEntropy:
+    """Repeatable entropy for simulation: the same arguments give the same bytes."""
+
+    seed: int
+
+    @property
+    def seeded(self) -> bool:
+        return True
+
+    def stream(self, purpose: str, round: int = 0, *, owner: int = -1, attempt: int = 0) -> Stream:
+        message = f"{self.seed}\0{purpose}\0{round}\0{attempt}\0{owner}".encode()
+        return Stream(hashlib.sha256(_DOMAIN + message).digest())

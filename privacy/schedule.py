@@ -1,0 +1,87 @@
+"""Schedule: a pipeline, who takes part, and how many rounds; `plan`, the ledger and the owner's policy all read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .claim import Adversary, Basis, Claim, ClaimError, Observer, Rule, event_of, verdict
+from .event import Event, NonPrivate
+from .participation import Participation, participation_name, repeated
+from .pipeline import Pipeline
+from .signal import Relation
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """`rounds` rounds of `pipeline` over `population` owners, drawn by `participation`; all of it public and fixed.
+
+    The events depend on noise multipliers relative to the Signal only, so a pipeline that adapts its norm between rounds
+    has the same events in every round.
+    """
+
+    pipeline: Pipeline
+    participation: Participation
+    population: int
+    rounds: int
+
+    def rule(self, relation: Relation) -> Rule | None:
+        """The row of the table of claims that decides this schedule; None where no noise is added."""
+        signal = self.pipeline.final
+        if signal.prior is not None:
+            place = "owner"
+        elif signal.noise:
+            place = signal.noise[0].place
+        else:
+            return None
+        return verdict(signal.unit, relation, participation_name(self.participation), place)
+
+    def round_events(self, observer: Observer, relation: Relation) -> tuple[Event, Event]:
+        """The event of one round for `observer`: with and without the amplification by a secret draw of owners.
+
+        Raises `ClaimError` where the table refuses the combination.
+        """
+        event = event_of(self.pipeline.final, observer)
+        rule = self.rule(relation)
+        if rule is None or isinstance(event, NonPrivate):
+            return event, event
+        if not rule.allowed:
+            raise ClaimError(
+                f"no claim for unit = {self.pipeline.final.unit!r}, relation = {relation!r}, "
+                f"participation = {participation_name(self.participation)!r}, noise at the {rule.place or 'owner'}: {rule.why}"
+            )
+        # The server made the draw; under masks every member of the cohort sees the others (PRIVACY.md 1).
+        hidden = observer.who == "analyst" or (observer.who == "owners" and not self.pipeline.final.masked)
+        if not (rule.amplified and hidden and self.participation.secret):
+            return event, event
+        return self.participation.amplified(event, self.population), event
+
+    def events(self, observer: Observer, relation: Relation, rounds: int | None = None) -> tuple[Event, Event]:
+        """The event of `rounds` rounds (all of them by default), amplified and not."""
+        amplified, plain = self.round_events(observer, relation)
+        count = self.participation.times(self.rounds if rounds is None else rounds)
+        return repeated(amplified, count), repeated(plain, count)
+
+    def delta_extra(self, rounds: int | None = None) -> float:
+        """δ that approximations of the samplers add over the schedule."""
+        return self.pipeline.final.delta_extra * self.participation.times(self.rounds if rounds is None else rounds)
+
+    def claim(self, observer: Observer, relation: Relation, rounds: int | None = None) -> Claim:
+        """The claim of `rounds` rounds for `observer`; its ε is what an accountant makes of `event`."""
+        signal = self.pipeline.final
+        event, unamplified = self.events(observer, relation, rounds)
+        rule = self.rule(relation)
+        shared = bool(signal.noise) and signal.noise[0].place == "shared"
+        server_noise = bool(signal.noise) and signal.noise[0].place == "server"
+        basis: Basis = "computational" if shared and signal.masked else "statistical"
+        adversary: Adversary = "honest" if server_noise else "semi-honest"
+        return Claim(
+            unit=signal.unit,
+            observer=observer,
+            relation=relation,
+            adversary=adversary,
+            basis=basis,
+            event=event,
+            unamplified=unamplified,
+            delta_extra=self.delta_extra(rounds),
+            why="no noise is added" if rule is None else rule.why,
+        )

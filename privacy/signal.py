@@ -1,0 +1,76 @@
+"""Signal: what is known of one contribution on its way, before any data is touched.
+
+A local solver declares the first Signal, every stage declares how it changes it (abstract interpretation, like an
+`eval_shape` for privacy), and the claim is read off the last one. `sensitivity` (privacy) and `bound` (the ring) are
+different numbers: an owner's message may be large while one example moves it little.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from .event import Event
+
+Unit: TypeAlias = Literal["example", "owner"]
+Relation: TypeAlias = Literal["add-remove", "zero-out", "replace-one"]
+Law: TypeAlias = Literal["gaussian", "discrete-gaussian", "skellam"]
+Place: TypeAlias = Literal["owner", "shared", "server"]
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Noise on a Signal: its law, who adds it, and its variance per coordinate, in the units of the Signal.
+
+    | place  | who adds it                                   | `variance` is that of   |
+    |--------|-----------------------------------------------|-------------------------|
+    | owner  | each owner, in full                           | one contribution        |
+    | shared | every owner its share; only the sum suffices  | one share               |
+    | server | the server, once, on the sum                  | the sum                 |
+    """
+
+    law: Law
+    place: Place
+    variance: float
+    block: str = "vector"
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What is known of one owner's contribution: a vector of `dim` numbers.
+
+    `unit`           whose presence the sensitivity speaks of
+    `sensitivity`    largest L2 norm by which one unit can move a contribution (one unit present or absent; the
+                     accountant doubles it for replace-one), in real units or, where `scale` is set, in integers
+    `bound`          largest L2 norm of a whole contribution, same units
+    `scale`          lattice step: real value = integer · scale; None while the vector is real
+    `ring`           b: the integers are kept mod 2^b
+    `rounding_variance`  variance per coordinate and contribution that stochastic rounding added, in integers squared
+    `noise`          all noise so far
+    `masked`         only the sum over the cohort is readable to whoever receives it
+    `least`, `most`  fewest and most contributions that a sum of one round can hold
+    `prior`          event of one participation that the solver already carries (DP-SGD); the rest is post-processing
+    `delta_extra`    δ that approximations added to one release (samplers, continuous limits)
+    `inflation`      sensitivity over its value before rounding, for the reports
+    """
+
+    dim: int
+    unit: Unit
+    sensitivity: float = math.inf
+    bound: float = math.inf
+    scale: float | None = None
+    ring: int | None = None
+    rounding_variance: float = 0.0
+    noise: tuple[Noise, ...] = ()
+    masked: bool = False
+    least: int = 1
+    most: int = 1
+    prior: Event | None = None
+    delta_extra: float = 0.0
+    inflation: float = 1.0
+
+    @property
+    def l1(self) -> float:
+        """Largest L1 norm by which one unit moves an integer contribution: min(√d·Δ₂, Δ₂²) (PRIVACY.md 4)."""
+        return min(math.sqrt(self.dim) * self.sensitivity, self.sensitivity**2)

@@ -1,0 +1,64 @@
+"""Updates: a batch of k contributions of d numbers, dense or in factors.
+
+The fast engines carry factors (low rank) through clipping and summing without ever forming the vectors; everything else
+is `Dense`. A stage that needs the numbers asks for `dense()`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Updates(Protocol):
+    """k contributions that are clipped, scaled and summed."""
+
+    def __len__(self) -> int:
+        """k."""
+        ...
+
+    def norms(self) -> Tensor:
+        """L2 norms, `[k]` float64; NaN or infinite where a contribution is."""
+        ...
+
+    def scaled(self, factors: Tensor) -> Updates:
+        """Contribution i times `factors[i]`; a factor 0 gives the zero vector, whatever it held."""
+        ...
+
+    def total(self) -> Tensor:
+        """The sum, `[d]`."""
+        ...
+
+    def dense(self) -> Tensor:
+        """The vectors, `[k, d]`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """Contributions as one tensor `[k, d]`: float32 reals or int64 integers."""
+
+    values: Tensor
+
+    def __post_init__(self) -> None:
+        if self.values.dim() != 2:
+            raise ValueError(f"updates are [k, d]; found shape {tuple(self.values.shape)}; add the batch dimension")
+
+    def __len__(self) -> int:
+        return self.values.shape[0]
+
+    def norms(self) -> Tensor:
+        return self.values.to(torch.float64).square().sum(dim=1).sqrt()
+
+    def scaled(self, factors: Tensor) -> Dense:
+        values = self.values * factors.to(self.values.dtype)[:, None]
+        return Dense(torch.where(factors[:, None] == 0, torch.zeros_like(values), values))
+
+    def total(self) -> Tensor:
+        return self.values.sum(dim=0)
+
+    def dense(self) -> Tensor:
+        return self.values
