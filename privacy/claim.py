@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from .event import DiscreteGaussian, Event, Gaussian, NonPrivate, Skellam, to_json
+from .participation import ParticipationName
 from .signal import Noise, Place, Relation, Signal, Unit
 
 Who: TypeAlias = Literal["server", "analyst", "owners"]
 Adversary: TypeAlias = Literal["honest", "semi-honest", "malicious"]
 Basis: TypeAlias = Literal["statistical", "computational"]
-ParticipationName: TypeAlias = Literal["everyone", "poisson", "fixed", "cyclic"]
 
 
 class ClaimError(ValueError):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,8 +186,9 @@ class Cyclic:
 
 
 Participation: TypeAlias = Everyone | PoissonOwners | FixedOwners | Cyclic
+ParticipationName: TypeAlias = Literal["everyone", "poisson", "fixed", "cyclic"]
 
-PARTICIPATIONS: Mapping[str, type[Any]] = {
+PARTICIPATIONS: Mapping[ParticipationName, type[Any]] = {
     "everyone": Everyone,
     "poisson": PoissonOwners,
     "fixed": FixedOwners,
@@ -195,7 +196,7 @@ PARTICIPATIONS: Mapping[str, type[Any]] = {
 }
 
 
-def participation_name(participation: Participation) -> str:
+def participation_name(participation: Participation) -> ParticipationName:
     """The kebab-case name of a participation, as in files and on the wire."""
     return next(name for name, kind in PARTICIPATIONS.items() if type(participation) is kind)
 

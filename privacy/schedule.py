@@ -8,7 +8,7 @@ from .claim import Adversary, Basis, Claim, ClaimError, Observer, Rule, event_of
 from .event import Event, NonPrivate
 from .participation import Participation, participation_name, repeated
 from .pipeline import Pipeline
-from .signal import Relation
+from .signal import Place, Relation
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Schedule:
         """The row of the table of claims that decides this schedule; None where no noise is added."""
         signal = self.pipeline.final
         if signal.prior is not None:
-            place = "owner"
+            place: Place = "owner"
         elif signal.noise:
             place = signal.noise[0].place
         else:
