@@ -1,0 +1,111 @@
+"""Codec: messages as bytes. One frame: magic, header length, JSON header, then raw little-endian arrays.
+
+    "TACIT1\\0\\0" | u32 header length | header (UTF-8 JSON) | array 0 | array 1 | …
+
+The header lists each array's name, type and length in order. Ring elements are packed to b bits each. Nothing in a frame is
+ever executed or looked up by name; whatever does not parse exactly raises `CodecError`.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAGIC = b"TACIT1\0\0"
+_HEADER_LIMIT = 1 << 20
+_TYPES = {"f4": np.dtype("<f4"), "f8": np.dtype("<f8"), "i8": np.dtype("<i8"), "u1": np.dtype("u1")}
+
+
+class CodecError(ValueError):
+    """Bytes that are no frame of this codec."""
+
+
+def encode(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """A frame of `header` (JSON values) and one-dimensional `arrays`."""
+    rows, bodies = [], []
+    for name, array in arrays.items():
+        kind = next((key for key, dtype in _TYPES.items() if array.dtype == dtype), None)
+        if kind is None or array.ndim != 1:
+            raise CodecError(
+                f"array {name!r}: {array.dtype}[{array.ndim}d] does not travel; use 1-d {', '.join(_TYPES)}"
+            )
+        rows.append([name, kind, len(array)])
+        bodies.append(np.ascontiguousarray(array).data.cast("B") if len(array) else b"")
+    text = json.dumps({"header": dict(header), "arrays": rows}, separators=(",", ":")).encode()
+    if len(text) > _HEADER_LIMIT:
+        raise CodecError(f"header of {len(text)} bytes; at most {_HEADER_LIMIT}")
+    return b"".join([MAGIC, struct.pack("<I", len(text)), text, *bodies])
+
+
+def decode(frame: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Header and arrays (views on `frame`) of a frame. Raises `CodecError`."""
+    start = len(MAGIC) + 4
+    if len(frame) < start or frame[: len(MAGIC)] != MAGIC:
+        raise CodecError("not a frame of this protocol version")
+    (size,) = struct.unpack_from("<I", frame, len(MAGIC))
+    if size > _HEADER_LIMIT or start + size > len(frame):
+        raise CodecError(f"header of {size} bytes in a frame of {len(frame)}")
+    try:
+        text = json.loads(frame[start : start + size])
+        header, rows = text["header"], text["arrays"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CodecError("the header is not the JSON of this protocol") from error
+    if not isinstance(header, dict) or not isinstance(rows, list) or set(text) != {"header", "arrays"}:
+        raise CodecError("the header is not the JSON of this protocol")
+    arrays: dict[str, NDArray[Any]] = {}
+    offset = start + size
+    for row in rows:
+        name, dtype, count = _row(row)
+        end = offset + dtype.itemsize * count
+        if end > len(frame) or name in arrays:
+            raise CodecError(f"array {name!r} of {count} elements does not fit the frame, or comes twice")
+        arrays[name] = np.frombuffer(frame, dtype=dtype, count=count, offset=offset)
+        offset = end
+    if offset != len(frame):
+        raise CodecError(f"{len(frame) - offset} bytes after the last array")
+    return header, arrays
+
+
+def _row(row: object) -> tuple[str, np.dtype[Any], int]:
+    if not isinstance(row, list) or len(row) != 3:
+        raise CodecError("an array is listed as [name, type, length]")
+    name, kind, count = row
+    if not isinstance(name, str) or not isinstance(kind, str) or kind not in _TYPES:
+        raise CodecError(f"array {name!r} has the unknown type {kind!r}")
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise CodecError(f"array {name!r} has the length {count!r}")
+    return name, _TYPES[kind], count
+
+
+def pack(elements: NDArray[np.int64], bits: int) -> NDArray[np.uint8]:
+    """Ring elements in [0, 2^bits) packed to `bits` bits each, little-endian: ⌈bits · n / 8⌉ bytes."""
+    if not 1 <= bits <= 62:
+        raise CodecError(f"bits = {bits}; a ring has 1 to 62")
+    if len(elements) and (int(elements.min()) < 0 or int(elements.max()) >> bits):
+        raise CodecError(f"an element lies outside the ring of {bits} bits")
+    octets = np.ascontiguousarray(elements, dtype="<i8").view(np.uint8).reshape(-1, 8)
+    if bits % 8 == 0:
+        return np.ascontiguousarray(octets[:, : bits // 8]).reshape(-1)
+    used = octets[:, : bits // 8 + 1]
+    return np.packbits(np.unpackbits(used, axis=1, bitorder="little")[:, :bits], bitorder="little")
+
+
+def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.int64]:
+    """The `count` ring elements that `pack` wrote. Raises `CodecError` where the length is not exactly theirs."""
+    if not 1 <= bits <= 62:
+        raise CodecError(f"bits = {bits}; a ring has 1 to 62")
+    if len(packed) != (bits * count + 7) // 8:
+        raise CodecError(f"{len(packed)} bytes for {count} elements of {bits} bits")
+    octets = np.zeros((count, 8), dtype=np.uint8)
+    if bits % 8 == 0:
+        octets[:, : bits // 8] = packed.reshape(count, bits // 8)
+    else:
+        flat = np.unpackbits(packed, count=bits * count, bitorder="little").reshape(count, bits)
+        filled = np.packbits(flat, axis=1, bitorder="little")
+        octets[:, : filled.shape[1]] = filled
+    return octets.view("<i8").reshape(-1).astype(np.int64)

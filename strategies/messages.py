@@ -1,0 +1,157 @@
+"""Messages between coordinator and owner: a request for one contribution, and its reply. Both are values and bytes.
+
+A request carries the round's whole recipe as data (solver, algorithm, pipeline), so that the owner traces it, derives the
+claim itself and can refuse; weights are raw arrays. A reply holds the message that the owner half of the pipeline made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .codec import CodecError, decode, encode, pack, unpack
+
+Status: TypeAlias = Literal["ok", "refused", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What one round asks of an owner, as data: rows of the explicit tables, and the size of the cohort."""
+
+    solver: Mapping[str, Any]
+    algorithm: Mapping[str, Any]
+    pipeline: tuple[Mapping[str, Any], ...]
+    least: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Ask one owner for its contribution to (run, round, attempt)."""
+
+    run: str
+    round: int
+    attempt: int
+    owner: int
+    recipe: Recipe
+    weights: Tensor
+    broadcast: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+    def to_bytes(self) -> bytes:
+        """The frame that travels."""
+        recipe = {
+            "solver": dict(self.recipe.solver),
+            "algorithm": dict(self.recipe.algorithm),
+            "pipeline": [dict(row) for row in self.recipe.pipeline],
+            "least": self.recipe.least,
+            "most": self.recipe.most,
+        }
+        header = {"kind": "train", **_address(self), "recipe": recipe}
+        return encode(header, {"weights": _floats(self.weights), "broadcast": _floats(self.broadcast)})
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back: the sum of the messages of `owners` (one owner, or a batch summed by an engine)."""
+
+    run: str
+    round: int
+    attempt: int
+    owners: tuple[int, ...]
+    status: Status
+    total: Tensor | None = None
+    ring: int | None = None
+    reason: str = ""
+
+    def to_bytes(self) -> bytes:
+        """The frame that travels; integers go packed to the ring's bits."""
+        if len(self.owners) != 1:
+            raise CodecError(f"a reply on the wire speaks for one owner, not {len(self.owners)}")
+        header = {
+            "kind": "reply",
+            "run": self.run,
+            "round": self.round,
+            "attempt": self.attempt,
+            "owner": self.owners[0],
+        }
+        header |= {"status": self.status, "reason": self.reason, "ring": self.ring, "dim": 0}
+        if self.total is None:
+            return encode(header, {})
+        header["dim"] = len(self.total)
+        if self.ring is not None:
+            return encode(header, {"total": pack(self.total.numpy(), self.ring)})
+        return encode(header, {"total": self.total.numpy()})
+
+
+def request_from(frame: bytes) -> Request:
+    """The request in a frame. Raises `CodecError`; looks nothing up and runs nothing."""
+    header, arrays = decode(frame)
+    recipe = header.get("recipe")
+    if header.get("kind") != "train" or not isinstance(recipe, dict) or set(arrays) != {"weights", "broadcast"}:
+        raise CodecError("not a training request")
+    run, round, attempt, owner = _numbers(header)
+    rows = recipe.get("pipeline")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise CodecError("the request's pipeline is not a list of rows")
+    if not isinstance(recipe.get("solver"), dict) or not isinstance(recipe.get("algorithm"), dict):
+        raise CodecError("the request names no solver or no algorithm")
+    least, most = recipe.get("least"), recipe.get("most")
+    if not _count(least) or not _count(most):
+        raise CodecError(f"the request's cohort is {least!r} to {most!r}")
+    found = Recipe(recipe["solver"], recipe["algorithm"], tuple(rows), least, most)
+    return Request(run, round, attempt, owner, found, _tensor(arrays["weights"]), _tensor(arrays["broadcast"]))
+
+
+def reply_from(frame: bytes) -> Reply:
+    """The reply in a frame. Raises `CodecError`."""
+    header, arrays = decode(frame)
+    run, round, attempt, owner = _numbers(header)
+    status, ring, dim, reason = (header.get(key) for key in ("status", "ring", "dim", "reason"))
+    if header.get("kind") != "reply" or status not in ("ok", "refused", "failed") or not isinstance(reason, str):
+        raise CodecError("not a reply")
+    if not _count(dim) or (ring is not None and not _count(ring)):
+        raise CodecError(f"a reply of dimension {dim!r} in a ring of {ring!r} bits")
+    total: Tensor | None = None
+    if "total" in arrays:
+        packed = arrays["total"]
+        if ring is not None:
+            if packed.dtype != np.uint8:
+                raise CodecError("ring elements come packed")
+            total = torch.from_numpy(unpack(packed, ring, dim))
+        else:
+            total = torch.from_numpy(packed.copy())
+        if len(total) != dim:
+            raise CodecError(f"a reply of {len(total)} numbers that says {dim}")
+    elif status == "ok":
+        raise CodecError("a reply without its message")
+    return Reply(run, round, attempt, (owner,), status, total, ring, reason)
+
+
+def _address(request: Request) -> dict[str, Any]:
+    return {"run": request.run, "round": request.round, "attempt": request.attempt, "owner": request.owner}
+
+
+def _numbers(header: Mapping[str, Any]) -> tuple[str, int, int, int]:
+    run, round, attempt, owner = (header.get(key) for key in ("run", "round", "attempt", "owner"))
+    if not isinstance(run, str) or not (_count(round) and _count(attempt) and _count(owner)):
+        raise CodecError("the message does not say whose round it is of")
+    return run, round, attempt, owner  # type: ignore[return-value]  # _count has just checked them
+
+
+def _count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
+
+
+def _floats(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return tensor.detach().to(torch.float32).cpu().numpy()
+
+
+def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
+    if array.dtype != np.float32:
+        raise CodecError(f"weights come as 32-bit floats, not {array.dtype}")
+    return torch.from_numpy(array.copy())
