@@ -18,7 +18,12 @@ from numpy.typing import NDArray
 
 MAGIC = b"TACIT1\0\0"
 _HEADER_LIMIT = 1 << 20
-_TYPES = {"f4": np.dtype("<f4"), "f8": np.dtype("<f8"), "i8": np.dtype("<i8"), "u1": np.dtype("u1")}
+_TYPES: dict[str, np.dtype[Any]] = {
+    "f4": np.dtype("<f4"),
+    "f8": np.dtype("<f8"),
+    "i8": np.dtype("<i8"),
+    "u1": np.dtype("u1"),
+}
 
 
 class CodecError(ValueError):

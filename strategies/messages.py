@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 import numpy as np
 import torch
@@ -140,10 +140,10 @@ def _numbers(header: Mapping[str, Any]) -> tuple[str, int, int, int]:
     run, round, attempt, owner = (header.get(key) for key in ("run", "round", "attempt", "owner"))
     if not isinstance(run, str) or not (_count(round) and _count(attempt) and _count(owner)):
         raise CodecError("the message does not say whose round it is of")
-    return run, round, attempt, owner  # type: ignore[return-value]  # _count has just checked them
+    return run, round, attempt, owner
 
 
-def _count(value: object) -> bool:
+def _count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
 
 
