@@ -6,6 +6,9 @@ by the schema of the class that the row names when the federation is built. Unkn
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
+import functools
 import hashlib
 import json
 import math
@@ -13,9 +16,9 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 
 class ConfigError(ValueError):
@@ -214,6 +217,47 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config
     return parse(text, overrides, file.stem)
 
 
+T = TypeVar("T")
+
+
+def chosen(row: Mapping[str, Any], tag: str, table: Mapping[str, type[T]], where: str) -> T:
+    """The value that `row` describes: `row[tag]` names a class of `table`, the other keys are its fields.
+
+    `where` is the row's key in the file, for errors. Raises `ConfigError` for an unknown name or field or a bad value.
+    """
+    name = row.get(tag)
+    if not isinstance(name, str) or name not in table:
+        close = difflib.get_close_matches(str(name), list(table), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(table)}"
+        raise ConfigError(f"{where}.{tag} = {name!r}: unknown; {hint}")
+    kind = table[name]
+    given = {key: value for key, value in row.items() if key != tag}
+    known = [field.name for field in dataclasses.fields(kind) if field.init]  # type: ignore[arg-type]  # tables hold dataclasses
+    unknown = [key for key in given if key not in known]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"{name} takes {', '.join(known) or 'no keys'}"
+        raise ConfigError(f"{where}.{unknown[0]} = {given[unknown[0]]!r}: unknown key; {hint}")
+    try:
+        return _adapter(kind).validate_python(given)  # type: ignore[no-any-return]  # the adapter of `kind` makes a `kind`
+    except ValidationError as error:
+        raise ConfigError("\n".join(_fault(each, where) for each in error.errors())) from None
+    except ValueError as error:  # raised by the class itself, already with value and remedy
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def described(value: object, tag: str, table: Mapping[str, type[Any]]) -> Row:
+    """The row of a value of `table`: the inverse of `chosen`, with every field spelled out."""
+    name = next(name for name, kind in table.items() if type(value) is kind)
+    fields = [field.name for field in dataclasses.fields(value) if field.init]  # type: ignore[arg-type]  # a dataclass
+    return {tag: name, **{field: getattr(value, field) for field in fields}}
+
+
+@functools.cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
 def override(setting: str) -> tuple[str, Any]:
     """Key and value of a `--set key=value`; the value is TOML, or text where it is not."""
     key, equals, value = setting.partition("=")
@@ -250,22 +294,20 @@ def _index(items: list[Any], step: str, key: str) -> int:
     return int(step)
 
 
-def _fault(error: Any) -> str:
+def _fault(error: Any, where: str = "") -> str:
     """One line of a validation error: key, value found, remedy."""
-    key = ".".join(str(part) for part in error["loc"]) or "configuration"
+    key = ".".join([*([where] if where else []), *(str(part) for part in error["loc"])]) or "configuration"
     if error["type"] == "extra_forbidden":
         return f"{key} = {error['input']!r}: unknown key; {_nearest(error['loc'])}"
     if error["type"] == "missing":
         return f"{key}: missing; give it a value"
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["loc"] == ():
-        return message
+        return f"{where}: {message}" if where else message
     return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}"
 
 
 def _nearest(loc: tuple[str | int, ...]) -> str:
-    import difflib
-
     frame: Any = Config
     for part in loc[:-1]:
         frame = frame.model_fields[part].annotation if isinstance(part, str) and part in frame.model_fields else None
