@@ -11,9 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
+
+_LARGEST = sys.float_info.max
+_LARGEST_COUNT = 2**53  # beyond it a count is no longer exact in float64
 
 
 class EventError(ValueError):
@@ -22,11 +26,57 @@ class EventError(ValueError):
 
 def _need(holds: bool, event: str, field: str, found: object, want: str) -> None:
     if not holds:
-        raise EventError(f"{event}: {field} = {found!r}; it must be {want}")
+        raise EventError(f"{event}: {field} = {_shown(found)}; it must be {want}")
 
 
-def _finite(value: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _shown(value: object) -> str:
+    """A value in an error message: bounded, whatever a hostile message put there (Python refuses to print huge ints)."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"an integer of {value.bit_length()} bits"
+    if isinstance(value, str | int | float | None) or (isinstance(value, tuple) and len(value) < 8):
+        return repr(value)[:80] if not isinstance(value, tuple) else f"({', '.join(_shown(item) for item in value)})"
+    return f"a {type(value).__name__}"
+
+
+def _real(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _nonnegative(value: object) -> TypeGuard[float]:
+    """A finite float64 of at least 0: integers beyond float64 would overflow inside an accountant."""
+    return _real(value) and 0 <= value <= _LARGEST
+
+
+def _natural(value: object, least: int) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= _LARGEST_COUNT
+
+
+def _need_noise(value: object, event: str) -> None:
+    _need(_nonnegative(value), event, "noise_multiplier", value, "a finite number of at least 0")
+
+
+def _need_rate(value: object, event: str) -> None:
+    _need(_real(value) and 0 <= value <= 1, event, "rate", value, "in [0, 1]")
+
+
+def _need_cohort(value: int, population: int, event: str, field: str) -> None:
+    _need(_natural(population, 1), event, "population", population, "an integer of at least 1")
+    _need(_natural(value, 1) and value <= population, event, field, value, f"an integer in 1..{population}")
+
+
+def _need_reals(values: object, event: str, field: str) -> None:
+    holds = isinstance(values, tuple) and all(_real(value) and abs(value) <= _LARGEST for value in values)
+    _need(holds, event, field, values, "a tuple of finite numbers")
+
+
+def _need_participation(schedule: BandedMatrix | BufferedLinearToeplitz, event: str) -> None:
+    for field in ("rounds", "separation", "participations"):
+        value = getattr(schedule, field)
+        _need(_natural(value, 1), event, field, value, "an integer of at least 1")
+
+
+def _need_event(of: object, event: str, field: str = "of") -> None:
+    _need(type(of) in _NAME_OF, event, field, of, "an event")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +90,9 @@ class NonPrivate:
 
     reason: str = "no noise was added"
 
+    def __post_init__(self) -> None:
+        _need(isinstance(self.reason, str), "non-private", "reason", self.reason, "a sentence")
+
 
 @dataclass(frozen=True, slots=True)
 class Gaussian:
@@ -48,8 +101,7 @@ class Gaussian:
     noise_multiplier: float
 
     def __post_init__(self) -> None:
-        _need(_finite(self.noise_multiplier) and self.noise_multiplier >= 0, "gaussian", "noise_multiplier",
-              self.noise_multiplier, "a finite number of at least 0")  # fmt: skip
+        _need_noise(self.noise_multiplier, "gaussian")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +111,7 @@ class Laplace:
     noise_multiplier: float
 
     def __post_init__(self) -> None:
-        _need(_finite(self.noise_multiplier) and self.noise_multiplier >= 0, "laplace", "noise_multiplier",
-              self.noise_multiplier, "a finite number of at least 0")  # fmt: skip
+        _need_noise(self.noise_multiplier, "laplace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +122,8 @@ class RandomizedResponse:
     buckets: int = 2
 
     def __post_init__(self) -> None:
-        _need(_finite(self.noise) and 0 <= self.noise <= 1, "randomized-response", "noise", self.noise, "in [0, 1]")
-        _need(self.buckets >= 1, "randomized-response", "buckets", self.buckets, "at least 1")
+        _need(_real(self.noise) and 0 <= self.noise <= 1, "randomized-response", "noise", self.noise, "in [0, 1]")
+        _need(_natural(self.buckets, 1), "randomized-response", "buckets", self.buckets, "an integer of at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +141,13 @@ class DiscreteGaussian:
     shares: int = 1
 
     def __post_init__(self) -> None:
-        _need(_finite(self.variance) and self.variance >= 0, "discrete-gaussian", "variance", self.variance, "≥ 0")
-        _need(_finite(self.l2) and self.l2 >= 0, "discrete-gaussian", "l2", self.l2, "≥ 0")
-        _need(_finite(self.l1) and self.l1 >= 0, "discrete-gaussian", "l1", self.l1, "≥ 0")
-        _need(self.dim >= 1, "discrete-gaussian", "dim", self.dim, "at least 1")
-        _need(self.shares >= 1, "discrete-gaussian", "shares", self.shares, "at least 1")
+        _need(
+            _nonnegative(self.variance), "discrete-gaussian", "variance", self.variance, "a finite number of at least 0"
+        )
+        _need(_nonnegative(self.l2), "discrete-gaussian", "l2", self.l2, "a finite number of at least 0")
+        _need(_nonnegative(self.l1), "discrete-gaussian", "l1", self.l1, "a finite number of at least 0")
+        _need(_natural(self.dim, 1), "discrete-gaussian", "dim", self.dim, "an integer of at least 1")
+        _need(_natural(self.shares, 1), "discrete-gaussian", "shares", self.shares, "an integer of at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +159,9 @@ class Skellam:
     l1: float
 
     def __post_init__(self) -> None:
-        _need(_finite(self.variance) and self.variance >= 0, "skellam", "variance", self.variance, "≥ 0")
-        _need(_finite(self.l2) and self.l2 >= 0, "skellam", "l2", self.l2, "≥ 0")
-        _need(_finite(self.l1) and self.l1 >= 0, "skellam", "l1", self.l1, "≥ 0")
+        _need(_nonnegative(self.variance), "skellam", "variance", self.variance, "a finite number of at least 0")
+        _need(_nonnegative(self.l2), "skellam", "l2", self.l2, "a finite number of at least 0")
+        _need(_nonnegative(self.l1), "skellam", "l1", self.l1, "a finite number of at least 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +172,8 @@ class Poisson:
     of: Event
 
     def __post_init__(self) -> None:
-        _need(_finite(self.rate) and 0 <= self.rate <= 1, "poisson", "rate", self.rate, "in [0, 1]")
+        _need_rate(self.rate, "poisson")
+        _need_event(self.of, "poisson")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +186,9 @@ class TruncatedPoisson:
     of: Gaussian
 
     def __post_init__(self) -> None:
-        _need(_finite(self.rate) and 0 <= self.rate <= 1, "truncated-poisson", "rate", self.rate, "in [0, 1]")
-        _need(1 <= self.cap <= self.population, "truncated-poisson", "cap", self.cap, f"in 1..{self.population}")
+        _need_rate(self.rate, "truncated-poisson")
+        _need_cohort(self.cap, self.population, "truncated-poisson", "cap")
+        _need(type(self.of) is Gaussian, "truncated-poisson", "of", self.of, "a gaussian event")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +200,8 @@ class FixedCohort:
     of: Event
 
     def __post_init__(self) -> None:
-        _need(1 <= self.cohort <= self.population, "fixed-cohort", "cohort", self.cohort, f"in 1..{self.population}")
+        _need_cohort(self.cohort, self.population, "fixed-cohort", "cohort")
+        _need_event(self.of, "fixed-cohort")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +212,8 @@ class Tree:
     steps: int
 
     def __post_init__(self) -> None:
-        _need(_finite(self.noise_multiplier) and self.noise_multiplier >= 0, "tree", "noise_multiplier",
-              self.noise_multiplier, "a finite number of at least 0")  # fmt: skip
-        _need(self.steps >= 1, "tree", "steps", self.steps, "at least 1")
+        _need_noise(self.noise_multiplier, "tree")
+        _need(_natural(self.steps, 1), "tree", "steps", self.steps, "an integer of at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +221,8 @@ class BandedMatrix:
     """Correlated noise C⁻¹z over `rounds` rounds with a lower-triangular Toeplitz C of `coefficients` (first column).
 
     A unit takes part at most `participations` times, at least `separation` rounds apart; the owner enforces both.
-    One event for the whole schedule (Choquette-Choo et al. 2023, arXiv 2306.08153).
+    One event for the whole schedule (Choquette-Choo et al. 2023, arXiv 2306.08153). Coefficients beyond the last
+    one given are 0; the first is positive, because C must be invertible.
     """
 
     noise_multiplier: float
@@ -174,6 +230,13 @@ class BandedMatrix:
     rounds: int
     separation: int
     participations: int
+
+    def __post_init__(self) -> None:
+        _need_noise(self.noise_multiplier, "banded-matrix")
+        _need_reals(self.coefficients, "banded-matrix", "coefficients")
+        _need(len(self.coefficients) > 0 and self.coefficients[0] > 0, "banded-matrix", "coefficients",
+              self.coefficients, "at least one number, the first of them positive")  # fmt: skip
+        _need_participation(self, "banded-matrix")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +250,16 @@ class BufferedLinearToeplitz:
     separation: int
     participations: int
 
+    def __post_init__(self) -> None:
+        _need_noise(self.noise_multiplier, "buffered-linear-toeplitz")
+        _need_reals(self.decay, "buffered-linear-toeplitz", "decay")
+        _need_reals(self.scale, "buffered-linear-toeplitz", "scale")
+        _need(all(0 <= value <= 1 for value in self.decay), "buffered-linear-toeplitz", "decay", self.decay,
+              "numbers in [0, 1]")  # fmt: skip
+        _need(len(self.scale) == len(self.decay), "buffered-linear-toeplitz", "scale", self.scale,
+              f"as many numbers as decay ({len(self.decay)})")  # fmt: skip
+        _need_participation(self, "buffered-linear-toeplitz")
+
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
@@ -196,7 +269,8 @@ class Repeated:
     count: int
 
     def __post_init__(self) -> None:
-        _need(isinstance(self.count, int) and self.count >= 0, "repeated", "count", self.count, "an integer ≥ 0")
+        _need_event(self.of, "repeated")
+        _need(_natural(self.count, 0), "repeated", "count", self.count, "an integer of at least 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +278,11 @@ class Composed:
     """All of `parts`, adaptively composed."""
 
     parts: tuple[Event, ...]
+
+    def __post_init__(self) -> None:
+        _need(isinstance(self.parts, tuple), "composed", "parts", self.parts, "a tuple of events")
+        for part in self.parts:
+            _need_event(part, "composed", "parts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +296,14 @@ class Tuned:
     of: Event
     mean: float
     shape: float
+
+    def __post_init__(self) -> None:
+        _need_event(self.of, "tuned")
+        _need(_real(self.shape) and self.shape > -1, "tuned", "shape", self.shape, "a number above -1, or inf")
+        # A truncated negative binomial number of runs is at least 1, so its mean is too.
+        least = 0.0 if self.shape == math.inf else 1.0
+        _need(_nonnegative(self.mean) and self.mean >= least and self.mean > 0, "tuned", "mean", self.mean,
+              f"a finite number of at least {least:g} and above 0")  # fmt: skip
 
 
 Event: TypeAlias = (
@@ -258,6 +345,7 @@ NAMES: Mapping[str, type[Any]] = {
 }
 _NAME_OF = {kind: name for name, kind in NAMES.items()}
 _DEPTH = 16
+_INFINITY = "inf"
 
 
 def to_json(event: Event) -> dict[str, Any]:
@@ -269,31 +357,32 @@ def to_json(event: Event) -> dict[str, Any]:
 
 
 def _encode(value: Any) -> Any:
+    if value == math.inf:
+        return _INFINITY  # JSON has no infinity; only the shape of `Tuned` may be infinite
     if isinstance(value, tuple):
         return [_encode(item) for item in value]
     return to_json(value) if type(value) in _NAME_OF else value
 
 
 def from_json(row: Any, depth: int = 0) -> Event:
-    """The event that `to_json` wrote; raises `EventError` for an unknown name or field, or deep nesting."""
+    """The event that `to_json` wrote; raises `EventError`, and nothing else, for whatever it did not write."""
     if depth > _DEPTH:
         raise EventError(f"event nested deeper than {_DEPTH}; no pipeline writes that")
-    if not isinstance(row, Mapping) or row.get("event") not in NAMES:
-        found = row.get("event") if isinstance(row, Mapping) else row
-        raise EventError(f"unknown event {found!r}; this version knows {', '.join(NAMES)}")
-    kind = NAMES[row["event"]]
+    name = row.get("event") if isinstance(row, Mapping) else row
+    if not isinstance(row, Mapping) or not isinstance(name, str) or name not in NAMES:
+        raise EventError(f"unknown event {_shown(name)}; this version knows {', '.join(NAMES)}")
+    kind = NAMES[name]
     fields = {field.name: field for field in dataclasses.fields(kind)}
     given = {key: value for key, value in row.items() if key != "event"}
-    unknown = sorted(set(given) - set(fields))
+    unknown = sorted(_shown(key) for key in set(given) - set(fields))
     missing = sorted(
         name for name, field in fields.items() if name not in given and field.default is dataclasses.MISSING
     )
     if unknown or missing:
-        raise EventError(f"event {row['event']!r}: unknown fields {unknown}, missing fields {missing}")
-    try:
-        event: Event = kind(**{key: _decode(value, depth) for key, value in given.items()})
-    except TypeError as error:
-        raise EventError(f"event {row['event']!r}: a field has the wrong type ({error})") from error
+        raise EventError(f"event {name!r}: unknown fields {unknown}, missing fields {missing}")
+    if name == "tuned" and given["shape"] == _INFINITY:
+        given["shape"] = math.inf
+    event: Event = kind(**{key: _decode(value, depth) for key, value in given.items()})
     return event
 
 
@@ -301,5 +390,7 @@ def _decode(value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
         return from_json(value, depth + 1)
     if isinstance(value, list):
-        return tuple(_decode(item, depth) for item in value)
+        if depth > _DEPTH:
+            raise EventError(f"event nested deeper than {_DEPTH}; no pipeline writes that")
+        return tuple(_decode(item, depth + 1) for item in value)
     return value
