@@ -50,8 +50,13 @@ class Signal:
     `noise`          all noise so far
     `masked`         only the sum over the cohort is readable to whoever receives it
     `least`, `most`  fewest and most contributions that a sum of one round can hold
+    `expected`       mean number of contributions a round: the public denominator; None where nobody said
+    `peak`           largest magnitude of one coordinate of a contribution, save with probability 2⁻⁶⁰ a coordinate over
+                     public randomness (a rotation); at most `bound`, and only ever used to size the ring
+    `side`           how many of the last coordinates are not the update (a quantile bit), so must not be clipped again
     `prior`          event of one participation that the solver already carries (DP-SGD); the rest is post-processing
-    `delta_extra`    δ that approximations added to one release (samplers, continuous limits)
+    `delta_extra`    total variation η between the noise of one release and the law that is accounted (samplers, continuous
+                     limits); an (ε, δ) claim then holds with δ + (1 + e^ε)·η
     `inflation`      sensitivity over its value before rounding, for the reports
     """
 
@@ -69,6 +74,14 @@ class Signal:
     prior: Event | None = None
     delta_extra: float = 0.0
     inflation: float = 1.0
+    expected: float | None = None
+    peak: float = math.inf
+    side: int = 0
+
+    @property
+    def reach(self) -> float:
+        """Largest magnitude of one coordinate of a contribution: what the ring must hold per contribution."""
+        return min(self.bound, self.peak)
 
     @property
     def l1(self) -> float:

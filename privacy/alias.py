@@ -1,0 +1,93 @@
+"""Alias table: draws from a fixed law on integers with one 64-bit word a draw, exact to 2⁻¹²⁸.
+
+Walker's method (Walker 1977; exact construction of Vose 1991) in integer arithmetic. The law is 2¹²⁸ equal tickets dealt
+to K = 2^k columns, each holding at most two values. A word picks the column with its top k bits and a ticket with the
+rest; where those bits equal the threshold's top bits, a second word decides the tie. So every probability is an exact
+multiple of 2⁻¹²⁸ whatever the machine's floating point does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PRECISION = 128
+_CHUNK = 1 << 15  # words, columns and thresholds of a chunk stay in the cache
+
+
+class Words(Protocol):
+    """A source of uniform 64-bit words, such as `Stream`."""
+
+    def words(self, count: int) -> NDArray[np.uint64]:
+        """The next `count` words."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alias:
+    """The table of a law on `first, first + 1, …`.
+
+    `own[c]`, `other[c]`: the two values of column c; `high[c]`, `low[c]`: the number of its tickets that `own[c]` holds,
+    split into its top 64 − k bits and its low 64 bits.
+    """
+
+    own: NDArray[np.int64]
+    other: NDArray[np.int64]
+    high: NDArray[np.uint64]
+    low: NDArray[np.uint64]
+    column_bits: int
+
+    def draw(self, words: Words, count: int) -> NDArray[np.int64]:
+        """`count` independent draws `[count]`."""
+        out = np.empty(count, dtype=np.int64)
+        for start in range(0, count, _CHUNK):
+            size = min(_CHUNK, count - start)
+            out[start : start + size] = self._chunk(words, size)
+        return out
+
+    def _chunk(self, words: Words, count: int) -> NDArray[np.int64]:
+        word = words.words(count)
+        rest = np.uint64(64 - self.column_bits)
+        column = (word >> rest).astype(np.int64)
+        ticket = word & ((np.uint64(1) << rest) - np.uint64(1))
+        high = self.high[column]
+        keep = ticket < high
+        ties = np.flatnonzero(ticket == high)
+        if len(ties):
+            keep[ties] = words.words(len(ties)) < self.low[column[ties]]
+        return np.where(keep, self.own[column], self.other[column])
+
+
+def alias(weights: Sequence[int], first: int) -> Alias:
+    """The table of P[X = first + i] = weights[i] · 2⁻¹²⁸; raises `ValueError` unless the weights sum to 2¹²⁸."""
+    if sum(weights) != 1 << PRECISION or min(weights) < 0:
+        raise ValueError(f"alias weights must be at least 0 and sum to 2^{PRECISION}; they sum to {sum(weights)}")
+    bits = max(1, (len(weights) - 1).bit_length())
+    columns, capacity = 1 << bits, 1 << (PRECISION - bits)
+    left = [*weights, *([0] * (columns - len(weights)))]
+    kept = [0] * columns
+    other = list(range(columns))
+    small = [i for i, weight in enumerate(left) if weight < capacity]
+    large = [i for i, weight in enumerate(left) if weight > capacity]
+    while small:
+        poor, rich = small.pop(), large[-1]
+        kept[poor], other[poor] = left[poor], rich
+        left[rich] -= capacity - left[poor]
+        if left[rich] <= capacity:
+            large.pop()
+            if left[rich] < capacity:
+                small.append(rich)
+    # A column that its own value fills keeps 0 tickets and has itself as the other value: the same law, no overflow.
+    return Alias(
+        own=np.arange(first, first + columns, dtype=np.int64),
+        other=np.array(other, dtype=np.int64) + first,
+        high=np.array([tickets >> 64 for tickets in kept], dtype=np.uint64),
+        low=np.array([tickets & ((1 << 64) - 1) for tickets in kept], dtype=np.uint64),
+        column_bits=bits,
+    )

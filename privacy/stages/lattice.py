@@ -1,0 +1,136 @@
+"""Lattice: the fine public grid on which central noise and an owner's own noise are added (PRIVACY.md 9).
+
+One unit's sensitivity is 2²⁸ steps, so the step is public and the same in every round relative to the Signal. On a grid this
+fine the discrete Gaussian is a rounded continuous Gaussian up to a total variation that is computed here and declared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..noise import discrete_gaussian_error
+from ..pipeline import require
+from ..signal import Noise, Place, Signal
+from .order import bounded, real
+
+STEPS = 1 << 28
+_FLOAT = 2.0**-10  # float64 products with values below 2⁴⁰: an error below 2⁻¹² a coordinate, twice, and room
+_FARTHEST = 2.0**40
+_SMOOTH = 64.0  # σ in steps from which the series below are proven
+_NEGLIGIBLE = 1e-12
+
+
+def onto(stage: str, signal: Signal) -> Signal:
+    """The Signal after rounding onto the lattice.
+
+    unit = owner: step = bound / 2²⁸, the integer norm is checked, so sensitivity and bound are 2²⁸ steps.
+    unit = example: step = C / 2²⁸; rounding the sum moves each coordinate by at most ½ on either side, hence C/step + √d
+    (PRIVACY.md 5); coordinates are cut to ±`_limit`, which moves two sums no further apart.
+    """
+    real(stage, signal)
+    root = math.sqrt(signal.dim)
+    if signal.unit == "owner":
+        bounded(stage, signal)
+        return dataclasses.replace(
+            signal, scale=signal.bound / STEPS, sensitivity=float(STEPS), bound=float(STEPS),
+            peak=min(float(STEPS), signal.peak / signal.bound * STEPS + 1),
+        )  # fmt: skip
+    scale = signal.sensitivity / STEPS
+    require(
+        math.isfinite(scale) and scale > 0,
+        stage,
+        f"nothing bounds what one {signal.unit} contributes",
+        "use a solver that clips examples (clipped-gradient), or put a clip before it",
+    )
+    limit = _limit(signal)
+    sensitivity = STEPS + root * (1 + _FLOAT)
+    return dataclasses.replace(
+        signal,
+        scale=scale,
+        sensitivity=sensitivity,
+        bound=min(signal.bound / scale + root, limit * root),
+        peak=min(signal.peak / scale + 1, limit),
+        inflation=signal.inflation * sensitivity / STEPS,
+    )
+
+
+def rounded(values: Tensor, signal: Signal) -> Tensor:
+    """Real vectors on the lattice, `[k, d]` float32 -> `[k, d]` int64; `signal` is the one before `onto`.
+
+    A non-finite vector becomes the zero vector. For unit = owner the exact integer norm never exceeds 2²⁸: nearest points
+    first, then truncation towards zero (never longer than the real vector), then, where the input broke its bound, zero.
+    """
+    finite = torch.isfinite(values).all(dim=1, keepdim=True)
+    values = torch.where(finite, values, torch.zeros_like(values)).to(torch.float64)
+    if signal.unit == "example":
+        limit = _limit(signal)
+        return (values * (STEPS / signal.sensitivity)).round().clamp(-limit, limit).to(torch.int64)
+    scaled = values * (STEPS / signal.bound)
+    scaled = torch.where((scaled.abs() > 2 * STEPS).any(dim=1, keepdim=True), torch.zeros_like(scaled), scaled)
+    return shortest(scaled.round(), lambda rows: scaled[rows].trunc(), STEPS**2).to(torch.int64)
+
+
+def shortest(vectors: Tensor, truncated: Callable[[Tensor], Tensor], limit: int) -> Tensor:
+    """`vectors` of integers, with `truncated(rows)` in place of those whose squared norm is above `limit`, else zero."""
+    rows = torch.nonzero(exceeds(vectors, limit)).flatten()
+    if len(rows):
+        shorter = truncated(rows)
+        shorter[exceeds(shorter, limit)] = 0
+        vectors = vectors.index_copy(0, rows, shorter)
+    return vectors
+
+
+def exceeds(vectors: Tensor, limit: int) -> Tensor:
+    """Whether the squared L2 norm of vectors of integers `[k, d]` is above `limit` (at most 2⁶¹), exactly `[k]`."""
+    near = vectors.to(torch.float64).square().sum(dim=1)
+    # Only norms within a factor of 2 of the limit need the exact sum, and those fit int64.
+    close = (near > limit / 2) & (near < limit * 2.0)
+    exact = torch.where(close[:, None], vectors, torch.zeros_like(vectors)).to(torch.int64).square().sum(dim=1)
+    return torch.where(close, exact > limit, near >= limit * 2.0)
+
+
+def real_values(total: Tensor, signal: Signal) -> Tensor:
+    """Lattice points as float32 numbers `[d]`; `signal` is the one after `onto`. Rounding to float32 is post-processing."""
+    return (total.to(torch.float64) * (signal.scale or 1.0)).to(torch.float32)
+
+
+def noised(stage: str, signal: Signal, noise_multiplier: float, place: Place) -> Signal:
+    """`signal` (after `onto`) with discrete Gaussian noise that is accounted as the continuous one.
+
+    x + DG(σ) with x on the grid is compared with x + round(N(0, σ²)) = round(x + N(0, σ²)), which is the Gaussian mechanism
+    and a rounding after it. In a coordinate, R(n)/DG(n) = c · E_u[cosh(nu/σ²) exp(−u²/2σ²)] with u uniform on [−½, ½]
+    and c ≥ 1; cosh v ≥ 1 + v²/2 and exp(−v) ≥ 1 − v bound it below by 1 + h, h = (n²/σ² − 1)/24σ² − n²/320σ⁶, and
+    −log(1 + h) ≤ −h + 0.53h² gives KL(DG‖R) ≤ (1/320 + 0.53·2.1/576)/σ⁴ ≤ 1/(160σ⁴) for σ ≥ 64. Pinsker over d coordinates:
+    TV ≤ √(d/320)/σ². The sampler's own distance is added; `delta_extra` takes both.
+    """
+    if noise_multiplier == 0:
+        return signal
+    sigma = noise_multiplier * signal.sensitivity
+    require(
+        sigma >= _SMOOTH and sigma * 16 + signal.most * signal.reach < 2.0**62,
+        stage,
+        f"noise_multiplier = {noise_multiplier!r} leaves the range of the lattice",
+        "give 0 for no noise, or a number between 1e-3 and 1e6",
+    )
+    distance = math.sqrt(signal.dim / 320) / sigma**2 + discrete_gaussian_error(sigma, signal.dim)
+    draws = 1 if place == "server" else signal.most
+    require(
+        distance <= _NEGLIGIBLE,
+        stage,
+        f"noise_multiplier = {noise_multiplier!r} is so small that rounding shows (total variation {distance:.1e})",
+        f"give at least {math.sqrt(math.sqrt(signal.dim / 320) / _NEGLIGIBLE) / STEPS * 1.1:.1e}, or 0 for no noise",
+    )
+    return dataclasses.replace(
+        signal,
+        noise=(Noise("gaussian", place, sigma**2),),
+        delta_extra=signal.delta_extra + draws * distance,
+    )
+
+
+def _limit(signal: Signal) -> float:
+    return min(_FARTHEST, math.floor(2.0**60 / signal.most))
