@@ -1,0 +1,114 @@
+"""Learner: the model that owners take turns to train, and its gradients at any flat vector of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from ..privacy.local import check_module, clipped_sum
+from ..tasks.task import Task, initial
+from .local import SolverError, Streams
+
+if TYPE_CHECKING:
+    from ..tasks.examples import Examples
+    from ..tasks.trainable import Trainable
+
+Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+
+class Learner:
+    """One module, reused by every owner in turn; `loss(outputs, targets)` gives one number per example `[B]`.
+
+    The weights enter by argument, and a turn begins with the buffers that the module had when the learner was made, so
+    nothing passes from one owner to the next. A learner serves one owner at a time: each thread makes its own.
+    """
+
+    __slots__ = ("_buffers", "_checked", "_parameters", "device", "loss", "module", "trainable")
+
+    def __init__(self, module: nn.Module, loss: Loss, trainable: Trainable, device: str = "cpu") -> None:
+        self.module = module.to(device)
+        self.loss = loss
+        self.trainable = trainable
+        self.device = device
+        self._parameters = trainable.parameters(self.module)
+        self._buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
+        self._checked = False
+
+    @classmethod
+    def of(cls, task: Task, seed: int = 0, device: str = "cpu") -> Learner:
+        """A learner of `task`; what does not train (a frozen backbone) is as `seed` made it, so all share the seed."""
+        module = initial(task, seed)
+        return cls(module, task.loss, task.trainable(module), device)
+
+    @property
+    def dim(self) -> int:
+        """d, the length of the vector of weights."""
+        return self.trainable.dim
+
+    @contextmanager
+    def turn(self, streams: Streams) -> Iterator[None]:
+        """One owner's use of the module, in training mode; what it draws (dropout) comes from the stream `model`."""
+        modes = [(layer, layer.training) for layer in self.module.modules()]
+        self._reset()
+        self.module.train()
+        devices = [torch.device(self.device)] if self.device.startswith("cuda") else []
+        try:
+            # Layers draw from torch's global generator alone; here it is this owner's, and afterwards as it was.
+            with torch.random.fork_rng(devices):
+                torch.manual_seed(int.from_bytes(streams("model").bytes(7), "little"))
+                yield
+        finally:
+            self._reset()
+            for layer, mode in modes:
+                layer.training = mode
+
+    def weights(self) -> Tensor:
+        """The weights that stand in the module now, `[d]` on the CPU: a fresh learner's are the initial ones."""
+        return self.trainable.flatten(self.module).cpu()
+
+    def losses(self, weights: Tensor, examples: Examples) -> Tensor:
+        """The loss of every example `[B]` at `weights` `[d]`; leaves `weights` in the module."""
+        self.trainable.unflatten_into(self.module, weights)
+        return per_example(self.loss, self.module(examples.inputs), examples.targets)
+
+    def gradient(self, weights: Tensor, examples: Examples) -> Tensor:
+        """∇ of the mean loss over `examples` at `weights`, `[d]` float32; zero over no examples."""
+        if len(examples) == 0:
+            return torch.zeros_like(weights)
+        parts = torch.autograd.grad(self.losses(weights, examples).mean(), self._parameters, allow_unused=True)
+        return torch.cat(
+            [
+                (torch.zeros_like(p) if part is None else part).reshape(-1).to(torch.float32)
+                for p, part in zip(self._parameters, parts, strict=True)
+            ]
+        )
+
+    def clipped_sum(self, weights: Tensor, examples: Examples, norm: float) -> Tensor:
+        """Σ of the examples' own gradients, each clipped to `norm`: int64 `[d]` in steps of `privacy.local.step(norm)`.
+
+        Raises `privacy.local.LocalError` for a model whose examples cannot be told apart.
+        """
+        self.trainable.unflatten_into(self.module, weights)
+        if not self._checked:
+            check_module(self.module, self._parameters, self.loss, examples.inputs, examples.targets)
+            self._checked = True
+        return clipped_sum(self.module, self._parameters, self.loss, examples.inputs, examples.targets, norm)
+
+    def _reset(self) -> None:
+        for buffer, value in self._buffers:
+            buffer.copy_(value)
+
+
+def per_example(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The losses `[B]`; raises `SolverError` where the loss has hidden the examples in a mean."""
+    losses = loss(outputs, targets)
+    if losses.shape != targets.shape[:1]:
+        raise SolverError(
+            f"the task's loss has shape {list(losses.shape)} for {len(targets)} examples; give one number per example "
+            '(reduction="none", averaged over positions only)'
+        )
+    return losses
