@@ -10,6 +10,7 @@ exact, in any order, and one example moves it by at most C, rounding included (P
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
+
+from .entropy import Stream
+from .noise import discrete_gaussian
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
@@ -73,6 +77,14 @@ def clipped(gradients: Tensor, norm: float) -> Tensor:
     return torch.where(torch.isfinite(norms)[:, None], whole, torch.zeros_like(whole))
 
 
+def noised(total: Tensor, norm: float, noise_multiplier: float, stream: Stream) -> Tensor:
+    """A clipped sum, int64 `[d]`, with discrete Gaussian noise of σ = z·C on its grid; real numbers, float64 `[d]`."""
+    sigma = math.ldexp(noise_multiplier, GRID_BITS)
+    if sigma > 0:
+        total = total + torch.from_numpy(discrete_gaussian(stream, sigma, len(total))).to(total.device)
+    return total.to(torch.float64) * step(norm)
+
+
 def per_example_gradients(
     module: nn.Module, parameters: Sequence[nn.Parameter], loss: Loss, inputs: Tensor, targets: Tensor
 ) -> Tensor:
@@ -108,7 +120,7 @@ def check_module(
     """
     if not module.training:
         raise LocalError("the model is in evaluation mode, where no gradients are recorded; call module.train()")
-    _check_layers(module)
+    check_layers(module)
     generator = torch.Generator().manual_seed(0)
     kept = [parameter.detach().clone() for parameter in parameters]
     silent = [layer for layer in module.modules() if isinstance(layer, nn.modules.dropout._DropoutNd)]
@@ -117,7 +129,7 @@ def check_module(
             layer.training = False
         with torch.no_grad():
             for parameter in parameters:
-                parameter += 0.1 * _made_up(parameter.shape, parameter, generator)
+                parameter.add_(_made_up(parameter.shape, parameter, generator), alpha=0.1)
         for count in (2, 3):  # two sizes: a leading dimension that happens to equal one of them is not the other
             _compare(
                 module, parameters, loss, *(_made_up((count, *t.shape[1:]), t, generator) for t in (inputs, targets))
@@ -159,7 +171,7 @@ def _compare(
         ) from error
 
 
-def _check_layers(module: nn.Module) -> None:
+def check_layers(module: nn.Module) -> None:
     """Raise `LocalError` naming every layer that Opacus, or we, know to be unfit for per-example gradients."""
     from opacus.validators import ModuleValidator
 

@@ -55,11 +55,15 @@ class Learner:
         modes = [(layer, layer.training) for layer in self.module.modules()]
         self._reset()
         self.module.train()
-        devices = [torch.device(self.device)] if self.device.startswith("cuda") else []
+        cuda = [torch.device(self.device)] if self.device.startswith("cuda") else []
+        seed = int.from_bytes(streams("model").bytes(7), "little")
         try:
-            # Layers draw from torch's global generator alone; here it is this owner's, and afterwards as it was.
-            with torch.random.fork_rng(devices):
-                torch.manual_seed(int.from_bytes(streams("model").bytes(7), "little"))
+            # Layers draw from torch's global generators alone; here they are this owner's, and afterwards as they were.
+            with torch.random.fork_rng(cuda):
+                torch.default_generator.manual_seed(seed)
+                for device in cuda:
+                    with torch.cuda.device(device):
+                        torch.cuda.manual_seed(seed)
                 yield
         finally:
             self._reset()

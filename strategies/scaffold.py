@@ -46,8 +46,9 @@ class Scaffold(Algorithm):
         _plain(solver)
 
     def step(self, weights: Tensor, state: State, mean: Tensor) -> tuple[Tensor, State]:
-        update, control = mean.split(len(weights))
-        return weights + self.server_lr * update, {"control": state["control"] + self.fraction * control}
+        dim = len(weights)
+        control = state["control"] + self.fraction * mean[dim:]
+        return weights + self.server_lr * mean[:dim], {"control": control}
 
     def contribute(
         self,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..privacy.signal import Signal
+from .gradients import ClippedGradient, DpSgd
 from .local import Solver as Solver
 from .local import Streams, demand
 
@@ -206,4 +207,10 @@ def _check_momentum(solver: str, momentum: float, weight_decay: float) -> None:
     demand(0 <= weight_decay < math.inf, solver, "weight_decay", weight_decay, "give a finite number of at least 0")
 
 
-SOLVERS: Mapping[str, type[Solver]] = {"sgd": Sgd, "adam": Adam, "prox": Prox}
+SOLVERS: Mapping[str, type[Solver]] = {
+    "sgd": Sgd,
+    "adam": Adam,
+    "prox": Prox,
+    "clipped-gradient": ClippedGradient,
+    "dp-sgd": DpSgd,
+}
