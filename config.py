@@ -64,7 +64,9 @@ class PopulationFrame(Frame):
     """Who owns the data in plan, simulate, study, audit and up; a real server ignores it."""
 
     owners: int = Field(gt=0, description="number of data owners")
-    partition: Row = Field(default={"use": "iid"}, description="how the training data is divided over the owners")
+    partition: Row | None = Field(
+        default=None, description="how the training data is dealt; the task's own way by default"
+    )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="probability that a sampled owner never answers")
     straggler: float = Field(
         default=0.0, ge=0, lt=1, description="probability that an owner answers after the deadline"
@@ -97,7 +99,7 @@ class PrivacyFrame(Frame):
             match = re.fullmatch(r"\s*N\s*\^\s*-\s*(\d+(?:\.\d+)?)\s*", self.delta)
             if match is None:
                 raise ConfigError(f'privacy.delta = {self.delta!r}: write a number or a power such as "N^-1.1"')
-                delta = math.pow(units, -float(match[1]))
+            delta = math.pow(units, -float(match[1]))
         else:
             delta = float(self.delta)
         if not 0 < delta < 1:
@@ -220,14 +222,14 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config
 T = TypeVar("T")
 
 
-def chosen(row: Mapping[str, Any], tag: str, table: Mapping[str, type[T]], where: str) -> T:
+def chosen(row: Mapping[str, Any], tag: str, table: Mapping[Any, type[T]], where: str) -> T:
     """The value that `row` describes: `row[tag]` names a class of `table`, the other keys are its fields.
 
     `where` is the row's key in the file, for errors. Raises `ConfigError` for an unknown name or field or a bad value.
     """
     name = row.get(tag)
     if not isinstance(name, str) or name not in table:
-        close = difflib.get_close_matches(str(name), list(table), n=1)
+        close = difflib.get_close_matches(name, list(table), n=1) if isinstance(name, str) else []
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(table)}"
         raise ConfigError(f"{where}.{tag} = {name!r}: unknown; {hint}")
     kind = table[name]
@@ -239,22 +241,24 @@ def chosen(row: Mapping[str, Any], tag: str, table: Mapping[str, type[T]], where
         hint = f"did you mean {close[0]!r}?" if close else f"{name} takes {', '.join(known) or 'no keys'}"
         raise ConfigError(f"{where}.{unknown[0]} = {given[unknown[0]]!r}: unknown key; {hint}")
     try:
-        return _adapter(kind).validate_python(given)  # type: ignore[no-any-return]  # the adapter of `kind` makes a `kind`
+        adapter: TypeAdapter[T] = _adapter(kind)  # type: ignore[arg-type]  # a class is hashable
+        # Through JSON, because only there pydantic is strict on numbers and yet takes a mapping for a dataclass.
+        return adapter.validate_json(json.dumps(given), strict=True)
     except ValidationError as error:
         raise ConfigError("\n".join(_fault(each, where) for each in error.errors())) from None
-    except ValueError as error:  # raised by the class itself, already with value and remedy
+    except (TypeError, ValueError) as error:  # raised by the class itself, already with value and remedy
         raise ConfigError(f"{where}: {error}") from error
 
 
-def described(value: object, tag: str, table: Mapping[str, type[Any]]) -> Row:
-    """The row of a value of `table`: the inverse of `chosen`, with every field spelled out."""
+def described(value: object, tag: str, table: Mapping[Any, type[Any]]) -> Row:
+    """The row of a value of `table`: the inverse of `chosen`. Fields that are None are left out (TOML has no null)."""
     name = next(name for name, kind in table.items() if type(value) is kind)
     fields = [field.name for field in dataclasses.fields(value) if field.init]  # type: ignore[arg-type]  # a dataclass
-    return {tag: name, **{field: getattr(value, field) for field in fields}}
+    return {tag: name, **{field: getattr(value, field) for field in fields if getattr(value, field) is not None}}
 
 
 @functools.cache
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 

@@ -51,11 +51,14 @@ class Dense:
         return self.values.shape[0]
 
     def norms(self) -> Tensor:
-        return self.values.to(torch.float64).square().sum(dim=1).sqrt()
+        values = self.values if self.values.is_floating_point() else self.values.to(torch.float64)
+        norms: Tensor = torch.linalg.vector_norm(values, dim=1, dtype=torch.float64)
+        return norms
 
     def scaled(self, factors: Tensor) -> Dense:
         values = self.values * factors.to(self.values.dtype)[:, None]
-        return Dense(torch.where(factors[:, None] == 0, torch.zeros_like(values), values))
+        values[factors == 0] = 0
+        return Dense(values)
 
     def total(self) -> Tensor:
         return self.values.sum(dim=0)

@@ -1,0 +1,133 @@
+"""Worker: an owner's half of a round, request in, reply out. Knows no Flower; the agent and the simulator both run it.
+
+It imports nothing by a name from the wire: solver, algorithm and stages are looked up in explicit tables, the task is the
+one that it was made for. After the data is touched nothing that leaves depends on it but the message itself: a
+contribution that is not finite becomes the zero vector, and the fact is told to `on_fault` only (PRIVACY.md 12).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..config import ConfigError, chosen
+from ..privacy.entropy import Entropy
+from ..privacy.pipeline import Env, Pipeline, PipelineError, pipeline
+from ..privacy.stages.table import STAGES
+from ..privacy.updates import Dense
+from ..strategies.algorithms import ALGORITHMS, Algorithm
+from ..strategies.learner import Learner
+from ..strategies.local import Solver, streams_of
+from ..strategies.messages import Recipe, Reply, Request, request_from
+from ..strategies.solvers import SOLVERS
+from ..tasks.examples import Examples
+
+log = logging.getLogger(__name__)
+
+
+class RefusedError(Exception):
+    """This owner does not take part in what was asked; the reason may be told to the operator."""
+
+
+class Policy(Protocol):
+    """What an owner permits."""
+
+    def check(self, request: Request, concrete: Pipeline) -> None:
+        """Raise `RefusedError` unless the round's recipe is within the policy; looks at no data."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Permits whatever is sound: the policy of simulated owners."""
+
+    def check(self, request: Request, concrete: Pipeline) -> None:
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A recipe turned into objects."""
+
+    solver: Solver
+    algorithm: Algorithm
+    pipeline: Pipeline
+
+
+def plan_of(recipe: Recipe, dim: int) -> Plan:
+    """The objects that a recipe names, traced; raises `RefusedError` for anything unknown or unsound."""
+    try:
+        solver: Solver = chosen(recipe.solver, "use", SOLVERS, "local")
+        algorithm: Algorithm = chosen(recipe.algorithm, "use", ALGORITHMS, "strategy")
+        stages = [chosen(row, "stage", STAGES, f"pipeline.{i}") for i, row in enumerate(recipe.pipeline)]
+        source = solver.declare(algorithm.width * dim, recipe.least, recipe.most)
+        return Plan(solver, algorithm, pipeline(source, stages))
+    except (ConfigError, PipelineError) as error:
+        raise RefusedError(str(error)) from error
+
+
+def _log_fault(owner: int, round: int, what: str) -> None:
+    log.warning("round %d: %s; a zero vector took part in its place", round, what)
+
+
+@dataclass(slots=True)
+class Worker:
+    """One owner: its examples, its randomness, its policy, and what it remembers between rounds.
+
+    `memory` is the algorithm's state at the owner (SCAFFOLD's control variate); it never leaves.
+    """
+
+    owner: int
+    learner: Learner
+    examples: Examples = field(repr=False)
+    entropy: Entropy = field(repr=False)
+    policy: Policy = field(default_factory=Permit)
+    memory: Tensor | None = field(default=None, repr=False)
+    on_fault: Callable[[int, int, str], None] = _log_fault
+
+    def handle(self, frame: bytes) -> bytes:
+        """The reply frame to a request frame. A frame that is no request raises `CodecError` before anything is done."""
+        request = request_from(frame)
+        try:
+            total, ring = self.contribute(request)
+        except RefusedError as refusal:
+            return self._reply(request, "refused", reason=str(refusal)).to_bytes()
+        return self._reply(request, "ok", total, ring).to_bytes()
+
+    def contribute(self, request: Request) -> tuple[Tensor, int | None]:
+        """The owner's message `[d']` and its ring; raises `RefusedError` before any data is touched."""
+        if request.owner != self.owner:
+            raise RefusedError(f"the request is for owner {request.owner}; this is owner {self.owner}")
+        if len(request.weights) != self.learner.dim:
+            raise RefusedError(f"the model has {self.learner.dim} numbers; the request carries {len(request.weights)}")
+        plan = plan_of(request.recipe, self.learner.dim)
+        self.policy.check(request, plan.pipeline)
+        update, self.memory = train(plan, self.learner, request, self.examples, self.entropy, self.memory)
+        if not torch.isfinite(update).all():
+            self.on_fault(
+                self.owner, request.round, "the local update is not finite (lower local.lr, or look at the data)"
+            )
+        env = Env(self.entropy, request.round, request.attempt, (self.owner,))
+        messages = plan.pipeline.send(Dense(update[None]), env)
+        return messages.dense()[0], plan.pipeline.final.ring
+
+    def _reply(
+        self, request: Request, status: str, total: Tensor | None = None, ring: int | None = None, reason: str = ""
+    ) -> Reply:
+        where = (request.run, request.round, request.attempt, (self.owner,))
+        return Reply(*where, status, total, ring, reason)  # type: ignore[arg-type]  # status is one of Status
+
+
+def train(
+    plan: Plan, learner: Learner, request: Request, examples: Examples, entropy: Entropy, memory: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """The update `[width·d]` of one owner's local work, and what the owner remembers."""
+    streams = streams_of(entropy, request.round, request.owner, request.attempt)
+    return plan.algorithm.contribute(
+        learner, plan.solver, request.weights, request.broadcast, memory, examples, streams
+    )

@@ -1,0 +1,216 @@
+"""Coordinator: runs the rounds. Knows no Flower and no engine; it asks a Transport and pays a Ledger.
+
+A round is a generator of phases; a phase is one `Transport.gather`. Plain rounds have one phase. What is released was
+charged first; a round below quorum releases nothing and is tried again as a new attempt with fresh noise.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from ..privacy.entropy import Entropy
+from ..privacy.event import Event
+from ..privacy.ledger.memory import BudgetError, MemoryLedger
+from ..privacy.pipeline import Env, Pipeline, State
+from ..strategies.federation import Federation
+from ..strategies.messages import Reply, Request
+from ..strategies.transport import Transport
+from .checkpoint import Checkpoint
+
+
+class RoundError(RuntimeError):
+    """A round could not be completed; says who was missing and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands after `round` rounds; all that the next round needs."""
+
+    round: int
+    weights: Tensor
+    algorithm: dict[str, Tensor]
+    pipeline: State
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round did. `sampled` and `survived` are the operator's: they name a secretly drawn cohort's size."""
+
+    number: int
+    attempt: int
+    sampled: int
+    survived: int
+    seconds: float
+    norm: float
+    state: State
+    event: Event = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One exchange: requests out, replies in before the deadline."""
+
+    requests: tuple[Request, ...]
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """The sum of a round's messages, and whose they are."""
+
+    total: Tensor
+    owners: tuple[int, ...]
+
+
+Phases: TypeAlias = Generator[Phase, list[Reply], Sum]
+
+
+def plain_round(requests: tuple[Request, ...], deadline: float, concrete: Pipeline) -> Phases:
+    """One phase: every owner sends its message in the clear of the transport; the sum is made here.
+
+    Raises `RoundError` where no owner's refusal explains an answer that cannot be added.
+    """
+    replies = yield Phase(requests, deadline)
+    total = concrete.empty()
+    owners: list[int] = []
+    for reply in replies:
+        if reply.status != "ok" or reply.total is None:
+            continue
+        if reply.total.shape != total.shape or reply.total.dtype != total.dtype or reply.ring != concrete.final.ring:
+            raise RoundError(
+                f"owner {reply.owners[0]} answered with {len(reply.total)} numbers of {reply.total.dtype}; this round's "
+                f"messages have {len(total)} of {total.dtype}"
+            )
+        total = total + reply.total
+        owners.extend(reply.owners)
+    if concrete.final.ring is not None:
+        total = torch.remainder(total, 1 << concrete.final.ring)
+    return Sum(total, tuple(sorted(owners)))
+
+
+class Coordinator:
+    """Rounds of one federation over one transport, paid from one ledger."""
+
+    def __init__(
+        self, federation: Federation, transport: Transport, ledger: MemoryLedger, entropy: Entropy, run: str
+    ) -> None:
+        self._federation = federation
+        self._transport = transport
+        self._ledger = ledger
+        self._entropy = entropy
+        self._run = run
+        self._event = federation.schedule.round_events(federation.observer, federation.config.privacy.relation)[0]
+
+    def start(self, weights: Tensor) -> Progress:
+        """Before the first round, from the initial weights `[d]`."""
+        federation = self._federation
+        return Progress(0, weights, federation.algorithm.initial(len(weights)), federation.pipeline.initial())
+
+    def rounds(self, progress: Progress, total: int) -> Iterator[tuple[Progress, Round]]:
+        """Rounds `progress.round + 1` to `total`, one at a time. Raises `RoundError` or `BudgetError`."""
+        while progress.round < total:
+            progress, record = self.step(progress)
+            yield progress, record
+
+    def step(self, progress: Progress) -> tuple[Progress, Round]:
+        """One round: draw, ask, sum, pay, open, apply."""
+        if not self._ledger.affords(self._event):
+            raise BudgetError(
+                f"round {progress.round + 1} exceeds budget.epsilon = {self._federation.config.budget.epsilon:g}; "
+                f"raise the budget, add noise, or stop here"
+            )
+        started = time.perf_counter()
+        number = progress.round + 1
+        concrete = self._federation.pipeline.at(progress.pipeline)
+        sampled, attempt, summed = self._sum(progress, number, concrete)
+        env = Env(self._entropy, number, attempt, survivors=summed.owners)
+        opened = self._ledger.open(concrete.release(summed.total, env, self._event))
+        mean = opened.total.to(torch.float32) / self._denominator(summed)
+        algorithm = self._federation.algorithm
+        weights, state = algorithm.apply(
+            progress.weights, progress.algorithm, mean, number, self._federation.config.rounds.total
+        )
+        after = Progress(number, weights, state, concrete.learn(progress.pipeline, opened))
+        seconds = time.perf_counter() - started
+        norm = float(torch.linalg.vector_norm(mean))
+        return after, Round(number, attempt, sampled, len(summed.owners), seconds, norm, progress.pipeline, self._event)
+
+    def _sum(self, progress: Progress, number: int, concrete: Pipeline) -> tuple[int, int, Sum]:
+        """The sum of the first attempt that reaches its quorum, with the number of owners that were asked."""
+        federation, rounds = self._federation, self._federation.config.rounds
+        missing = ""
+        for attempt in range(rounds.attempts):
+            draw = self._entropy.stream("participation", number, attempt=attempt)
+            sampled = federation.schedule.participation.draw(federation.population, number, draw).tolist()
+            blank = Request(
+                self._run, number, attempt, 0, federation.recipe(concrete), progress.weights,
+                federation.algorithm.broadcast(progress.algorithm),
+            )  # fmt: skip
+            requests = tuple(replace(blank, owner=owner) for owner in sampled)
+            replies: list[Reply] = []
+            summed = self._run_phases(plain_round(requests, rounds.deadline, concrete), replies)
+            need = math.ceil(rounds.quorum * len(sampled))
+            if concrete.final.noise and concrete.final.noise[0].place == "shared":
+                need = max(need, concrete.final.least)
+            if len(summed.owners) >= need:
+                return len(sampled), attempt, summed
+            missing = _missing(sampled, summed, replies, need)
+        raise RoundError(
+            f"round {number}: below quorum in {rounds.attempts} attempts; {missing}; lower rounds.quorum, raise "
+            f"rounds.deadline, or bring the owners back"
+        )
+
+    def _run_phases(self, phases: Phases, seen: list[Reply]) -> Sum:
+        try:
+            phase = next(phases)
+            while True:
+                replies = self._transport.gather(phase.requests, phase.deadline)
+                seen.extend(replies)
+                phase = phases.send(replies)
+        except StopIteration as done:
+            found: Sum = done.value
+            return found
+
+    def _denominator(self, summed: Sum) -> float:
+        """What the sum is divided by: public (PRIVACY.md 6), so the expected cohort; the true one without privacy."""
+        federation = self._federation
+        if federation.config.private:
+            return federation.schedule.participation.expected(federation.population)
+        return float(max(1, len(summed.owners)))
+
+    def checkpoint(self, progress: Progress, extra: Mapping[str, Any], memories: Mapping[int, Tensor]) -> Checkpoint:
+        """The run's state as a checkpoint; `memories` are what simulated owners remember."""
+        facts = {
+            "run": self._run,
+            "pipeline": [list(state) for state in progress.pipeline],
+            "ledger": [entry.to_json() for entry in self._ledger.entries],
+            **extra,
+        }
+        tensors = {"weights": progress.weights}
+        tensors |= {f"algorithm.{name}": tensor for name, tensor in progress.algorithm.items()}
+        tensors |= {f"memory.{owner}": tensor for owner, tensor in memories.items()}
+        return Checkpoint(self._federation.config.digest(), progress.round, facts, tensors)
+
+
+def restored(checkpoint: Checkpoint) -> Progress:
+    """The progress that a checkpoint holds."""
+    prefix = "algorithm."
+    state = {name.removeprefix(prefix): t for name, t in checkpoint.tensors.items() if name.startswith(prefix)}
+    pipeline = tuple(tuple(float(x) for x in row) for row in checkpoint.facts["pipeline"])
+    return Progress(checkpoint.round, checkpoint.tensors["weights"], state, pipeline)
+
+
+def _missing(sampled: list[int], summed: Sum, replies: list[Reply], need: int) -> str:
+    """Who did not count in a round, and why, for the operator."""
+    reasons = {reply.owners[0]: reply.reason or reply.status for reply in replies if reply.status != "ok"}
+    absent = [owner for owner in sampled if owner not in summed.owners]
+    named = ", ".join(f"{owner} ({reasons.get(owner, 'no answer before the deadline')})" for owner in absent[:5])
+    more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+    return f"{len(summed.owners)} of {len(sampled)} owners answered, {need} needed; missing: {named}{more}"

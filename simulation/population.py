@@ -1,0 +1,60 @@
+"""Population: the simulated owners, their shares of the task's data, and whether they answer.
+
+Owners are made lazily: only the indices of every share are held, an owner's examples are copied when it is asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from ..privacy.entropy import Entropy
+from ..tasks.examples import Examples
+from ..tasks.partition import Shares
+from ..tasks.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """`len(shares)` owners; owner k holds the training examples `shares[k]`."""
+
+    training: Examples = field(repr=False)
+    shares: Shares = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.shares)
+
+    def examples(self, owner: int) -> Examples:
+        """What one owner holds."""
+        return self.training.subset(torch.from_numpy(np.asarray(self.shares[owner], dtype=np.int64)))
+
+    def sizes(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """Number of examples of every owner: known to the simulator only."""
+        return np.array([len(share) for share in self.shares], dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Which sampled owners answer in time, drawn apart from all data.
+
+    `dropout`: probability that an owner never answers; `straggler`: that its answer comes after the deadline. The
+    straggler has trained for nothing: a late answer is discarded, whatever it holds.
+    """
+
+    dropout: float = 0.0
+    straggler: float = 0.0
+
+    def answers(self, entropy: Entropy, round: int, attempt: int, owner: int) -> bool:
+        """Whether this owner's answer to this attempt arrives before the deadline."""
+        if self.dropout == 0 and self.straggler == 0:
+            return True
+        lost, late = entropy.stream("availability", round, attempt=attempt, owner=owner).uniform(2)
+        return bool(lost >= self.dropout and late >= self.straggler)
+
+
+def population_of(task: Task, owners: int, seed: int, partition: object) -> Population:
+    """The population that `seed` deals; everybody who gives this seed gets the same shares."""
+    training = task.training()
+    return Population(training, task.shares(owners, seed, partition))  # type: ignore[arg-type]

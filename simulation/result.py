@@ -1,0 +1,116 @@
+"""Result: what a run found, as Python values and as `result.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from ..config import Config
+from ..privacy.accounting.figures import Figures
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..tasks.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRow:
+    """One evaluated round: its number, metrics on public data, the ε of the budget's claim so far, seconds since the start.
+
+    Nothing here names or counts the owners of a secretly drawn cohort.
+    """
+
+    number: int
+    metrics: Mapping[str, float]
+    epsilon: float
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as `rounds.jsonl` and `result.json` hold it."""
+        return {"round": self.number, "metrics": dict(self.metrics), "epsilon": self.epsilon, "seconds": self.seconds}
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """`seconds` of training, in all sessions together; owners trained a second."""
+
+    seconds: float
+    clients_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished (or stopped) run.
+
+    `spread` holds each simulated owner's own metric on its own data, which only a simulator can see.
+    """
+
+    config: Config
+    seed: int
+    engine: str
+    rounds: tuple[RoundRow, ...]
+    claims: tuple[Figures, ...]
+    timing: Timing
+    weights: Tensor = field(repr=False)
+    task: Task = field(repr=False)
+    notes: tuple[str, ...] = ()
+    spread: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    signals: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+
+    @property
+    def final(self) -> SimpleNamespace:
+        """Metrics of the last evaluation as attributes: `run.final.accuracy`."""
+        return SimpleNamespace(**self.rounds[-1].metrics)
+
+    def model(self) -> nn.Module:
+        """The trained module."""
+        module = self.task.model()
+        self.task.trainable(module).unflatten_into(module, self.weights)
+        return module
+
+    def table(self) -> pd.DataFrame:
+        """Evaluated rounds as a table: one row a round, a column a metric. Needs pandas (`pip install tacit[notebook]`)."""
+        import pandas as pd
+
+        rows = [
+            {"round": row.number, **row.metrics, "epsilon": row.epsilon, "seconds": row.seconds} for row in self.rounds
+        ]
+        return pd.DataFrame(rows)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `result.json`."""
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "seed": self.seed,
+            "engine": self.engine,
+            "rounds": [row.to_json() for row in self.rounds],
+            "final": dict(self.rounds[-1].metrics),
+            "privacy": [figures.to_json() for figures in self.claims],
+            "pipeline": [dict(signal) for signal in self.signals],
+            "spread": dict(self.spread),
+            "notes": list(self.notes),
+            "timing": {"seconds": self.timing.seconds, "clients_per_second": self.timing.clients_per_second},
+        }
+
+
+def dumps(value: Any) -> str:
+    """JSON text that every parser takes: infinities become the text "inf", NaN becomes null."""
+    return json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value != value:
+        return None
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        return "inf" if value > 0 else "-inf"
+    return value

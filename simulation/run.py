@@ -1,0 +1,260 @@
+"""Run: one simulated federation, round by round, that can stop anywhere and go on bit-identically."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from ..config import Config, load
+from ..privacy.accounting.figures import Figures, account_within, figures
+from ..privacy.accounting.spend import budget_for
+from ..privacy.claim import ClaimError
+from ..privacy.entropy import SeededEntropy
+from ..privacy.ledger.memory import MemoryLedger, entry_from
+from ..server.checkpoint import CheckpointError, save
+from ..server.checkpoint import load as load_checkpoint
+from ..server.coordinator import Coordinator, Progress, Round, restored
+from ..strategies.federation import Federation, affordable_rounds, build, learner_for
+from ..tasks.device import device_named
+from ..tasks.evaluation import evaluate, owner_means, per_example
+from ..tasks.metrics import worst_decile
+from ..tasks.task import Task
+from .engines import PlainLoop
+from .population import Availability, Population, population_of
+from .result import RoundRow, Run, Timing
+from .transport import InMemory, Vectorised
+
+_CHECKPOINT_EVERY = 5.0  # seconds between checkpoints; one is also written at every interruption
+
+Watch: TypeAlias = "Callable[[Simulation, Round, RoundRow | None], None]"
+Source: TypeAlias = str | Path | Config
+
+
+def config_of(source: Source, overrides: Mapping[str, Any] | None = None) -> tuple[Config, Path | None]:
+    """The configuration and the folder that its own tasks are looked up in first."""
+    if isinstance(source, Config):
+        return source, None
+    return load(source, overrides), Path(source).resolve().parent
+
+
+@dataclass(slots=True)
+class Simulation:
+    """A run under way. `rounds()` runs the rest of it; `result()` says what it found so far."""
+
+    federation: Federation
+    seed: int
+    engine: str
+    total: int
+    population: Population = field(repr=False)
+    coordinator: Coordinator = field(repr=False)
+    ledger: MemoryLedger = field(repr=False)
+    transport: InMemory | Vectorised = field(repr=False)
+    progress: Progress = field(repr=False)
+    checkpoint: Path | None = None
+    rows: list[RoundRow] = field(default_factory=list)
+    seconds: float = 0.0
+    trained: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def rounds(self, watch: Watch | None = None) -> Iterator[RoundRow]:
+        """Run the remaining rounds; yields a row for every evaluated one. Saves on any way out."""
+        every = self.federation.config.evaluation.every
+        saved = time.monotonic()
+        started = time.perf_counter() - self.seconds
+        try:
+            for progress, record in self.coordinator.rounds(self.progress, self.total):
+                self.progress = progress
+                self.trained += record.survived
+                self.seconds = time.perf_counter() - started
+                row = None
+                if record.number % every == 0 or record.number == self.total:
+                    row = self._evaluate(record.number)
+                    self.rows.append(row)
+                if self.checkpoint is not None and time.monotonic() - saved > _CHECKPOINT_EVERY:
+                    self.save()
+                    saved = time.monotonic()
+                if watch is not None:
+                    watch(self, record, row)
+                if row is not None:
+                    yield row
+        finally:
+            if self.checkpoint is not None:
+                self.save()
+
+    def save(self) -> None:
+        """Write the checkpoint; raises `CheckpointError`."""
+        if self.checkpoint is None:
+            return
+        extra = {
+            "seed": self.seed,
+            "engine": self.engine,
+            "rows": json.loads(json.dumps([row.to_json() for row in self.rows])),
+            "seconds": self.seconds,
+            "trained": self.trained,
+        }
+        save(self.checkpoint, self.coordinator.checkpoint(self.progress, extra, self.transport.memories))
+
+    def model_vector(self) -> Tensor:
+        """The global weights `[d]` as the algorithm would hand them out now."""
+        return self.federation.algorithm.final(self.progress.weights, self.progress.algorithm)
+
+    def result(self) -> Run:
+        """The run so far."""
+        vector = self.model_vector()
+        rate = self.trained / self.seconds if self.seconds else 0.0
+        return Run(
+            config=self.federation.config,
+            seed=self.seed,
+            engine=self.engine,
+            rounds=tuple(self.rows),
+            claims=self.claims(),
+            timing=Timing(self.seconds, rate),
+            weights=vector,
+            task=self.federation.task,
+            notes=tuple(self.notes),
+            spread=self._spread(vector),
+            signals=signal_rows(self.federation),
+        )
+
+    def claims(self) -> tuple[Figures, ...]:
+        """Every claim that the rounds so far support, the budget's observer first."""
+        return tuple(figures(claim, self.federation.delta) for claim in self.federation.claims(self.progress.round))
+
+    def _evaluate(self, number: int) -> RoundRow:
+        federation = self.federation
+        module = federation.task.model()
+        federation.task.trainable(module).unflatten_into(module, self.model_vector())
+        metrics = evaluate(federation.task, module, federation.task.testing())
+        return RoundRow(number, metrics, epsilon_after(federation, number), self.seconds)
+
+    def _spread(self, vector: Tensor) -> Mapping[str, Any]:
+        """How the model serves each simulated owner: quantiles over owners of the mean on its own training data."""
+        module = self.federation.task.model()
+        self.federation.task.trainable(module).unflatten_into(module, vector)
+        found = per_example(self.federation.task, module, self.population.training)
+        values, name = (found.loss, "loss") if found.correct is None else (found.correct, "accuracy")
+        means = owner_means(values, self.population.shares)
+        cuts = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0]
+        quantiles = {f"{cut:g}": float(q) for cut, q in zip(cuts, _quantiles(means, cuts), strict=True)}
+        worst = worst_decile(means if name == "accuracy" else -means)
+        return {"metric": name, "owners": len(means), "quantiles": quantiles, "worst_decile": abs(worst)}
+
+
+def _quantiles(values: Any, cuts: list[float]) -> Any:
+    import numpy as np
+
+    return np.nanquantile(values, cuts)
+
+
+def epsilon_after(federation: Federation, rounds: int) -> float:
+    """ε of the budget's claim after so many rounds; ∞ without privacy."""
+    schedule, relation = federation.schedule, federation.config.privacy.relation
+    try:
+        event = schedule.events(federation.observer, relation, rounds)[0]
+    except ClaimError:
+        return math.inf
+    return account_within(event, relation, federation.delta, schedule.delta_extra(rounds)).epsilon
+
+
+def signal_rows(federation: Federation) -> tuple[Mapping[str, Any], ...]:
+    """The pipeline as reports draw it: each stage with the Signal that leaves it."""
+    names = [federation.config.local["use"], *(row["stage"] for row in federation.config.privacy.pipeline)]
+    rows = []
+    for name, signal in zip(names, federation.pipeline.signals, strict=True):
+        rows.append(
+            {
+                "stage": name, "dim": signal.dim, "unit": signal.unit, "sensitivity": signal.sensitivity,
+                "bound": signal.bound, "scale": signal.scale, "ring": signal.ring, "masked": signal.masked,
+                "noise": [
+                    {"law": n.law, "place": n.place, "std": math.sqrt(n.variance) * (signal.scale or 1.0)}
+                    for n in signal.noise
+                ],
+            }
+        )  # fmt: skip
+    return tuple(rows)
+
+
+def prepare(
+    source: Source,
+    *,
+    seed: int = 0,
+    set: Mapping[str, Any] | None = None,  # the keyword that the command line uses too
+    engine: str = "auto",
+    device: str = "auto",
+    checkpoint: Path | None = None,
+    resume: bool = False,
+) -> Simulation:
+    """A simulation ready to run, at its beginning or (`resume`) where its checkpoint stands.
+
+    Raises `ConfigError` for what cannot be run soundly, `CheckpointError` for a checkpoint that cannot be gone on from.
+    """
+    torch.set_num_threads(max(1, torch.get_num_threads()))
+    config, folder = config_of(source, set)
+    federation = build(config, folder)
+    entropy = SeededEntropy(seed)
+    population = population_of(federation.task, federation.population, seed, federation.partition)
+    learner = learner_for(federation.task, seed, str(device_named(device)))
+    availability = Availability(config.population.dropout, config.population.straggler)
+    chosen = "plain-loop" if engine == "auto" else engine
+    transport: InMemory | Vectorised
+    if chosen == "in-memory":
+        transport = InMemory(population, learner, entropy, availability)
+    elif chosen == "plain-loop":
+        transport = Vectorised(population, PlainLoop(), learner, entropy, availability)
+    else:
+        raise ValueError(f"engine = {engine!r}: unknown; give auto, plain-loop or in-memory")
+    total, notes = affordable_rounds(federation)
+    weights = learner.trainable.flatten(learner.module).cpu()
+    found = None
+    if resume:
+        if checkpoint is None or not checkpoint.exists():
+            raise CheckpointError(f"{checkpoint}: there is no checkpoint to resume from; start without --resume")
+        found = load_checkpoint(checkpoint, config.digest())
+        if found.facts["seed"] != seed or found.facts["engine"] != chosen:
+            raise CheckpointError(
+                f"{checkpoint}: made with seed {found.facts['seed']} and engine {found.facts['engine']}, "
+                f"now seed {seed} and engine {chosen}; give the same again"
+            )
+    ledger = MemoryLedger(
+        budget_for(federation), [entry_from(row) for row in found.facts["ledger"]] if found is not None else ()
+    )
+    coordinator = Coordinator(federation, transport, ledger, entropy, run=f"{config.name or 'run'}-{seed}")
+    progress = coordinator.start(weights) if found is None else restored(found)
+    simulation = Simulation(
+        federation, seed, chosen, total, population, coordinator, ledger, transport, progress, checkpoint, notes=notes
+    )
+    if found is not None:
+        memories = {n: t for n, t in found.tensors.items() if n.startswith("memory.")}
+        transport.memories.update({int(name.removeprefix("memory.")): tensor for name, tensor in memories.items()})
+        simulation.rows = [
+            RoundRow(r["round"], r["metrics"], float(r["epsilon"]), r["seconds"]) for r in found.facts["rows"]
+        ]
+        simulation.seconds, simulation.trained = found.facts["seconds"], found.facts["trained"]
+    return simulation
+
+
+def simulate(source: Source, **options: Any) -> Run:
+    """Train over a simulated population and return what was found; see `prepare` for the options.
+
+    `tacit.simulate("digits.toml", seed=7, set={"rounds.total": 80}).final.accuracy`
+    """
+    simulation = prepare(source, **options)
+    for _ in simulation.rounds():
+        continue
+    return simulation.result()
+
+
+def rounds(source: Source, **options: Any) -> Iterator[RoundRow]:
+    """The same run as an iterator of its evaluated rounds, for one's own loop."""
+    yield from prepare(source, **options).rounds()
+
+
+__all__ = ["Simulation", "Task", "config_of", "prepare", "rounds", "simulate"]

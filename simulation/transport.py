@@ -1,0 +1,102 @@
+"""Transports of the simulator: real workers on real bytes, or an engine on a whole cohort at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..client.worker import RefusedError, Worker, plan_of
+from ..privacy.entropy import Entropy
+from ..privacy.pipeline import Env
+from ..strategies.learner import Learner
+from ..strategies.messages import Reply, Request, reply_from
+from .engines import Engine
+from .population import Availability, Population
+
+
+class SimulationError(RuntimeError):
+    """Something that a simulation must not hide: it names the owner, which a real server could never learn."""
+
+
+def stop_at_fault(owner: int, round: int, what: str) -> None:
+    """Stop the simulation and name the owner (PRIVACY.md 12: only the simulator may)."""
+    raise SimulationError(f"round {round}, owner {owner}: {what}")
+
+
+@dataclass(slots=True)
+class InMemory:
+    """The deployed worker in this process: every request and reply becomes bytes and back.
+
+    `memories` holds what owners remember between rounds.
+    """
+
+    population: Population
+    learner: Learner
+    entropy: Entropy = field(repr=False)
+    availability: Availability = field(default_factory=Availability)
+    memories: dict[int, Tensor] = field(default_factory=dict, repr=False)
+
+    def gather(self, requests: Sequence[Request], deadline: float) -> list[Reply]:
+        """Every available owner's reply; `deadline` passes in simulated time, by `availability`."""
+        replies = []
+        for request in requests:
+            if not self.availability.answers(self.entropy, request.round, request.attempt, request.owner):
+                continue
+            owner = request.owner
+            worker = Worker(
+                owner, self.learner, self.population.examples(owner), self.entropy,
+                memory=self.memories.get(owner), on_fault=stop_at_fault,
+            )  # fmt: skip
+            replies.append(reply_from(worker.handle(request.to_bytes())))
+            if worker.memory is not None:
+                self.memories[owner] = worker.memory
+        return replies
+
+
+@dataclass(slots=True)
+class Vectorised:
+    """An engine trains the available cohort in batches; the owner half of the pipeline runs on each batch.
+
+    The result is the sum only: one reply speaks for all. Its encoder inputs agree with `InMemory` to the engine's stated
+    tolerance, everything after them to the bit.
+    """
+
+    population: Population
+    engine: Engine
+    learner: Learner
+    entropy: Entropy = field(repr=False)
+    availability: Availability = field(default_factory=Availability)
+    memories: dict[int, Tensor] = field(default_factory=dict, repr=False)
+    batch: int = 64
+
+    def gather(self, requests: Sequence[Request], deadline: float) -> list[Reply]:
+        """One reply with the sum over the available owners; none where nobody is."""
+        present = [r for r in requests if self.availability.answers(self.entropy, r.round, r.attempt, r.owner)]
+        if not present:
+            return []
+        first = present[0]
+        try:
+            plan = plan_of(first.recipe, self.learner.dim)
+        except RefusedError as refusal:
+            raise SimulationError(f"round {first.round}: every owner refuses: {refusal}") from refusal
+        total: Tensor | None = None
+        for start in range(0, len(present), self.batch):
+            group = present[start : start + self.batch]
+            updates = self.engine.train(plan, self.learner, group, self.population, self.entropy, self.memories)
+            norms = updates.norms()
+            if not torch.isfinite(norms).all():
+                owner = group[int((~torch.isfinite(norms)).nonzero()[0])].owner
+                stop_at_fault(
+                    owner, first.round, "the local update is not finite (lower local.lr, or look at the data)"
+                )
+            env = Env(self.entropy, first.round, first.attempt, tuple(request.owner for request in group))
+            part = plan.pipeline.send(updates, env).total()
+            total = part if total is None else total + part
+        ring = plan.pipeline.final.ring
+        if total is not None and ring is not None:
+            total = torch.remainder(total, 1 << ring)
+        owners = tuple(request.owner for request in present)
+        return [Reply(first.run, first.round, first.attempt, owners, "ok", total, ring)]

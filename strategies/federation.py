@@ -1,0 +1,220 @@
+"""Federation: a configuration turned into the objects that run. The one place that checks soundness across rooms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import Config, ConfigError, Row, chosen, described
+from ..privacy.accounting.calibrate import noise_multiplier
+from ..privacy.accounting.figures import account_within
+from ..privacy.claim import Claim, ClaimError, Observer
+from ..privacy.event import Event, NonPrivate
+from ..privacy.participation import PARTICIPATIONS, Participation, ParticipationError
+from ..privacy.pipeline import Pipeline, PipelineError, Stage, pipeline
+from ..privacy.schedule import Schedule
+from ..privacy.stages.table import STAGES
+from ..tasks.catalogue import lookup
+from ..tasks.partition import PARTITIONS, Partition
+from ..tasks.task import Task, TaskError, initial
+from .algorithms import ALGORITHMS, Algorithm
+from .learner import Learner
+from .messages import Recipe
+from .solvers import SOLVERS, Solver
+
+CALIBRATE = "calibrate"
+
+
+class OverBudgetError(ConfigError):
+    """The schedule costs more than its budget; nothing was run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """Everything that a run needs, derived from one configuration.
+
+    `schedule` holds the round's pipeline traced from the solver's Signal; `units` is N, the number of protected units.
+    """
+
+    config: Config
+    task: Task
+    partition: Partition
+    solver: Solver
+    algorithm: Algorithm
+    schedule: Schedule
+    observer: Observer
+    units: int
+    delta: float
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline of the first round."""
+        return self.schedule.pipeline
+
+    @property
+    def population(self) -> int:
+        """Number of owners."""
+        return self.schedule.population
+
+    def recipe(self, concrete: Pipeline) -> Recipe:
+        """What one round asks of an owner, as data."""
+        return Recipe(
+            solver=described(self.solver, "use", SOLVERS),
+            algorithm=described(self.algorithm, "use", ALGORITHMS),
+            pipeline=tuple(described(stage, "stage", STAGES) for stage in concrete.stages),
+            least=self.pipeline.source.least,
+            most=self.pipeline.source.most,
+        )
+
+    def claims(self, rounds: int | None = None) -> tuple[Claim, ...]:
+        """The claim for every observer, the budget's first; an observer for whom nothing sound can be said has none."""
+        relation = self.config.privacy.relation
+        others = [who for who in ("analyst", "server", "owners") if who != self.observer.who]
+        observers = [self.observer, *(Observer(who, self.observer.colluders) for who in others)]  # type: ignore[arg-type]  # of Who
+        return tuple(self.schedule.claim(observer, relation, rounds) for observer in observers)
+
+
+def build(config: Config, folder: Path | None = None) -> Federation:
+    """The federation of `config`; user tasks are looked up in `folder` first.
+
+    Raises `ConfigError` (key, value, remedy) for whatever cannot be run or claimed soundly. A `"calibrate"` in a stage or
+    the solver is solved here: the smallest noise whose ε, over all rounds, is within the budget.
+    """
+    try:
+        task = lookup(config.task.use, folder, **config.task.options)
+    except TaskError as error:
+        raise ConfigError(f"task: {error}") from error
+    participation: Participation = chosen(config.rounds.participation, "use", PARTICIPATIONS, "rounds.participation")
+    partition: Partition = task.partition
+    if config.population.partition is not None:
+        partition = chosen(config.population.partition, "use", PARTITIONS, "population.partition")
+    algorithm: Algorithm = chosen(config.strategy, "use", ALGORITHMS, "strategy")
+    owners = config.population.owners
+    try:
+        participation.check(owners)
+    except ParticipationError as error:
+        raise ConfigError(f"rounds.{error}") from error
+    units = owners if config.privacy.unit == "owner" else task.unit_count
+    delta = config.privacy.delta_for(units)
+    dim = task.trainable(task.model()).dim
+    observer = Observer(config.budget.observer, config.budget.colluders)
+
+    def assemble(rows: Callable[[Row], Row]) -> tuple[Solver, Schedule]:
+        solver: Solver = chosen(rows(config.local), "use", SOLVERS, "local")
+        most = participation.most(owners)
+        least = max(1, math.floor(config.rounds.quorum * min(most, participation.expected(owners))))
+        stages: list[Stage] = [
+            chosen(rows(row), "stage", STAGES, f"privacy.pipeline.{index}")
+            for index, row in enumerate(config.privacy.pipeline)
+        ]
+        try:
+            source = solver.declare(algorithm.width * dim, least, most)
+            return solver, Schedule(pipeline(source, stages), participation, owners, config.rounds.total)
+        except PipelineError as error:
+            raise ConfigError(f"privacy.pipeline: {error}") from error
+
+    settled = _settled(config, observer, delta, assemble)
+    solver, schedule = assemble(settled)
+    federation = Federation(config, task, partition, solver, algorithm, schedule, observer, units, delta)
+    _check(federation)
+    return federation
+
+
+def _settled(
+    config: Config,
+    observer: Observer,
+    delta: float,
+    assemble: Callable[[Callable[[Row], Row]], tuple[Solver, Schedule]],
+) -> Callable[[Row], Row]:
+    """What replaces `noise_multiplier = "calibrate"` in a row: the identity where nothing asks for it."""
+    rows = [config.local, *config.privacy.pipeline]
+    asking = [row for row in rows if row.get("noise_multiplier") == CALIBRATE]
+    if not asking:
+        return lambda row: row
+    if len(asking) > 1:
+        raise ConfigError('noise_multiplier = "calibrate" stands in two places; one of them must be a number')
+    if not config.private:
+        raise ConfigError('noise_multiplier = "calibrate" needs a finite budget.epsilon to be solved from')
+
+    def with_noise(z: float) -> Callable[[Row], Row]:
+        return lambda row: {**row, "noise_multiplier": z} if row.get("noise_multiplier") == CALIBRATE else row
+
+    def event(z: float) -> Event:
+        _, schedule = assemble(with_noise(z))
+        try:
+            return schedule.events(observer, config.privacy.relation)[0]
+        except ClaimError as error:
+            raise ConfigError(f"privacy: {error}") from error
+
+    if isinstance(event(1.0), NonPrivate):
+        raise ConfigError(_unreachable(config, event(1.0)))
+    return with_noise(noise_multiplier(event, config.privacy.relation, delta, config.budget.epsilon))
+
+
+def _unreachable(config: Config, event: Event) -> str:
+    why = event.reason if isinstance(event, NonPrivate) else ""
+    return (
+        f"budget.epsilon = {config.budget.epsilon:g} for the observer {config.budget.observer!r} cannot be met: {why}; "
+        f"budget for another observer, add noise that this one cannot see behind, or say epsilon = inf"
+    )
+
+
+def _check(federation: Federation) -> None:
+    """Soundness across rooms: each fault is a `ConfigError` with key, value and remedy."""
+    config = federation.config
+    signal = federation.pipeline.final
+    if config.private and signal.unit != config.privacy.unit:
+        raise ConfigError(
+            f"privacy.unit = {config.privacy.unit!r}, but local.use = {config.local['use']!r} makes contributions that are "
+            f"bounded per {signal.unit}; change one of the two"
+        )
+    federation.algorithm.check(federation.solver)
+    federation.solver.check(federation.task.model())
+    if not config.private:
+        return
+    try:
+        event = federation.schedule.events(federation.observer, config.privacy.relation)[0]
+    except ClaimError as error:
+        raise ConfigError(f"privacy: {error}") from error
+    if isinstance(event, NonPrivate):
+        raise ConfigError(_unreachable(config, event))
+
+
+def affordable_rounds(federation: Federation) -> tuple[int, list[str]]:
+    """How many of the configured rounds the budget pays for, and what there is to say about it.
+
+    Raises `ConfigError` where not one fits, or not all of them under `on_exhausted = "refuse"`.
+    """
+    config, schedule = federation.config, federation.schedule
+    total, budget = config.rounds.total, config.budget.epsilon
+    if not config.private:
+        return total, ["budget.epsilon = inf: this run is not private, whatever its pipeline adds"]
+    relation = config.privacy.relation
+
+    def epsilon(rounds: int) -> float:
+        event = schedule.events(federation.observer, relation, rounds)[0]
+        return account_within(event, relation, federation.delta, schedule.delta_extra(rounds)).epsilon
+
+    whole = epsilon(total)
+    if whole <= budget:
+        return total, []
+    if config.budget.on_exhausted == "refuse":
+        raise OverBudgetError(
+            f"budget.epsilon = {budget:g}, but {total} rounds cost ε = {whole:.4g}; raise the budget, add noise "
+            f'(noise_multiplier = "calibrate" solves it), run fewer rounds, or set budget.on_exhausted = "stop"'
+        )
+    fits, exceeds = 0, total
+    while exceeds - fits > 1:
+        middle = (fits + exceeds) // 2
+        fits, exceeds = (middle, exceeds) if epsilon(middle) <= budget else (fits, middle)
+    if fits == 0:
+        raise OverBudgetError(f"budget.epsilon = {budget:g}, but a single round costs ε = {epsilon(1):.4g}; add noise")
+    return fits, [f"the budget ε = {budget:g} pays for {fits} of {total} rounds; the run stops there"]
+
+
+def learner_for(task: Task, seed: int, device: str = "cpu") -> Learner:
+    """The task's model as everybody starts from it under `seed`, ready for owners to take turns with."""
+    module = initial(task, seed, device)
+    return Learner(module, task.loss, task.trainable(module), device)
