@@ -91,7 +91,8 @@ def discrete_gaussian(words: Words, sigma: float, count: int) -> NDArray[np.int6
 def discrete_gaussian_error(sigma: float, count: int) -> float:
     """Bound on the total variation between `count` draws and as many of the ideal discrete Gaussian."""
     plan = levels(sigma)
-    table = (len(_gaussian_table(sigma).own) + 1) * 2.0**-PRECISION
+    # A table ends where exp(−x²/2s²) = 1e-45, at x = 14.4s; each entry is rounded by less than 2⁻¹²⁸, and so is the rest cut.
+    table = (30 * sigma / math.sqrt(plan.gain) + 10) * 2.0**-PRECISION
     # A relative error of 1 ± e before normalising is a total variation of at most e / (1 − e) after.
     smooth = 0.0 if plan.count == 1 else 2.1 * math.exp(-2 * (math.pi * _SMOOTH) ** 2)
     return count * (plan.count * table + (plan.count - 1) * smooth)
@@ -116,7 +117,8 @@ def skellam(words: Words, variance: float, count: int) -> NDArray[np.int64]:
 
 def skellam_error(variance: float, count: int) -> float:
     """Bound on the total variation between `count` draws and as many of the ideal Skellam law."""
-    return count * _summands(variance) * (len(_skellam_table(variance).own) + 1) * 2.0**-PRECISION
+    terms = _summands(variance)
+    return count * terms * (2 * _last(variance / terms) + 3) * 2.0**-PRECISION
 
 
 def _summands(variance: float) -> int:
@@ -129,6 +131,11 @@ def _summands(variance: float) -> int:
             "encode with fewer bits or a larger step, or use discrete-gaussian"
         )
     return terms
+
+
+def _last(mu: float) -> int:
+    """Where a Skellam table ends: Bennett's P[X ≥ t] ≤ exp(−t²/(2(μ + t/3))) is below 1e-60 from 17√μ + 110 on."""
+    return 110 + math.ceil(17 * math.sqrt(mu))
 
 
 @lru_cache(maxsize=32)
@@ -148,12 +155,11 @@ def _gaussian_table(sigma: float) -> Alias:
 @lru_cache(maxsize=32)
 def _skellam_table(variance: float) -> Alias:
     with localcontext(_DIGITS):
-        mu = Decimal(variance) / _summands(variance)
-        # Bennett: P[X ≥ t] ≤ exp(−t²/(2(μ + t/3))) is below 1e-60 from t = 17√μ + 110 on.
-        last = 110 + math.ceil(17 * math.sqrt(variance / _summands(variance)))
+        terms = _summands(variance)
+        mu = Decimal(variance) / terms
         # Miller: I_{k−1} = I_{k+1} + (2k/μ) I_k is stable downwards, all terms positive; Σ over Z of exp(−μ)I_k is 1.
         half = [Decimal(0), Decimal(1)]
-        for k in range(last, 0, -1):
+        for k in range(_last(variance / terms), 0, -1):
             half.append(half[-2] + 2 * k / mu * half[-1])
         half.reverse()
         return _symmetric([value for value in half if value > _NEGLIGIBLE * half[0]])

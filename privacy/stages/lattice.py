@@ -21,6 +21,7 @@ from .order import bounded, real
 STEPS = 1 << 28
 _FLOAT = 2.0**-10  # float64 products with values below 2⁴⁰: an error below 2⁻¹² a coordinate, twice, and room
 _FARTHEST = 2.0**40
+_BLOCK = 1 << 18  # numbers that are rounded at a time: they stay in the cache
 _SMOOTH = 64.0  # σ in steps from which the series below are proven
 _NEGLIGIBLE = 1e-12
 
@@ -65,14 +66,26 @@ def rounded(values: Tensor, signal: Signal) -> Tensor:
     A non-finite vector becomes the zero vector. For unit = owner the exact integer norm never exceeds 2²⁸: nearest points
     first, then truncation towards zero (never longer than the real vector), then, where the input broke its bound, zero.
     """
-    finite = torch.isfinite(values).all(dim=1, keepdim=True)
-    values = torch.where(finite, values, torch.zeros_like(values)).to(torch.float64)
-    if signal.unit == "example":
-        limit = _limit(signal)
-        return (values * (STEPS / signal.sensitivity)).round().clamp(-limit, limit).to(torch.int64)
+    out = torch.empty(values.shape, dtype=torch.int64, device=values.device)
+    rows = max(1, _BLOCK // max(1, values.shape[1]))
+    for start in range(0, len(values), rows):
+        block = values[start : start + rows].to(torch.float64)
+        out[start : start + rows] = _of_owner(block, signal) if signal.unit == "owner" else _of_examples(block, signal)
+    return out
+
+
+def _of_owner(values: Tensor, signal: Signal) -> Tensor:
     scaled = values * (STEPS / signal.bound)
-    scaled = torch.where((scaled.abs() > 2 * STEPS).any(dim=1, keepdim=True), torch.zeros_like(scaled), scaled)
-    return shortest(scaled.round(), lambda rows: scaled[rows].trunc(), STEPS**2).to(torch.int64)
+    # NaN is not ≤ 2; a coordinate beyond the bound could only belong to a vector that broke it.
+    scaled[~(torch.linalg.vector_norm(scaled, math.inf, dim=1) <= 2 * STEPS)] = 0
+    return shortest(scaled.round(), lambda rows: scaled[rows].trunc(), STEPS**2)
+
+
+def _of_examples(values: Tensor, signal: Signal) -> Tensor:
+    limit = _limit(signal)
+    scaled = values * (STEPS / signal.sensitivity)
+    scaled[~torch.isfinite(scaled).all(dim=1)] = 0
+    return scaled.round_().clamp_(-limit, limit)
 
 
 def shortest(vectors: Tensor, truncated: Callable[[Tensor], Tensor], limit: int) -> Tensor:
@@ -86,12 +99,14 @@ def shortest(vectors: Tensor, truncated: Callable[[Tensor], Tensor], limit: int)
 
 
 def exceeds(vectors: Tensor, limit: int) -> Tensor:
-    """Whether the squared L2 norm of vectors of integers `[k, d]` is above `limit` (at most 2⁶¹), exactly `[k]`."""
-    near = vectors.to(torch.float64).square().sum(dim=1)
-    # Only norms within a factor of 2 of the limit need the exact sum, and those fit int64.
-    close = (near > limit / 2) & (near < limit * 2.0)
-    exact = torch.where(close[:, None], vectors, torch.zeros_like(vectors)).to(torch.int64).square().sum(dim=1)
-    return torch.where(close, exact > limit, near >= limit * 2.0)
+    """Whether the squared L2 norm of float64 vectors of integers `[k, d]` is above `limit` (at most 2⁶¹), exactly `[k]`."""
+    near: Tensor = torch.linalg.vector_norm(vectors, dim=1).square()
+    above = near > limit
+    # Floating point decides beyond its own error, d · 2⁻⁵³ or less; nearer than that the sum is taken in int64, where it fits.
+    close = torch.nonzero((near - limit).abs() <= limit * max(2.0**-40, vectors.shape[1] * 2.0**-51)).flatten()
+    if len(close):
+        above[close] = vectors[close].to(torch.int64).square().sum(dim=1) > limit
+    return above
 
 
 def real_values(total: Tensor, signal: Signal) -> Tensor:
@@ -112,7 +127,7 @@ def noised(stage: str, signal: Signal, noise_multiplier: float, place: Place) ->
         return signal
     sigma = noise_multiplier * signal.sensitivity
     require(
-        sigma >= _SMOOTH and sigma * 16 + signal.most * signal.reach < 2.0**62,
+        sigma >= _SMOOTH and signal.most * (sigma * 16 + signal.reach) < 2.0**62,
         stage,
         f"noise_multiplier = {noise_multiplier!r} leaves the range of the lattice",
         "give 0 for no noise, or a number between 1e-3 and 1e6",

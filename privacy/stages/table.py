@@ -7,12 +7,26 @@ from collections.abc import Mapping
 from typing import Any, get_type_hints
 
 from ..pipeline import PipelineError, Stage
+from .adaptive import AdaptiveClip
 from .central import CentralGaussian
 from .clip import Clip
+from .discrete import DiscreteGaussian
+from .encode import Encode
+from .mask import Mask
+from .own import OwnGaussian
+from .rotate import Rotate
+from .skellam import Skellam
 
 STAGES: Mapping[str, type[Stage]] = {
     "clip": Clip,
+    "adaptive-clip": AdaptiveClip,
+    "rotate": Rotate,
     "central-gaussian": CentralGaussian,
+    "own-gaussian": OwnGaussian,
+    "encode": Encode,
+    "discrete-gaussian": DiscreteGaussian,
+    "skellam": Skellam,
+    "mask": Mask,
 }
 
 
