@@ -21,9 +21,10 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """log(1 + e^z) − y·z per example: logits `[B]` or `[B, 1]`, classes 0 and 1 `[B]` -> `[B]`."""
+    """log(1 + e^(−z)) where y = 1 and log(1 + e^z) where y = 0: logits `[B]` or `[B, 1]`, classes `[B]` -> `[B]`."""
     logits = outputs.flatten()
-    return F.softplus(logits) - targets.to(logits.dtype) * logits
+    # One term with the sign in it: log(1 + e^z) − y·z cancels to noise for the confident and right.
+    return F.softplus((1 - 2 * targets.to(logits.dtype)) * logits)
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:

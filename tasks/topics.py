@@ -1,8 +1,8 @@
 """Topics: the next character of CPython's help topics, real English text that every Python brings along.
 
 `pydoc_data.topics` holds some 80 topics ("assert", "with", …), the natural owners; its text differs a little between
-versions of Python. Every fifth topic by name, from the first, is the public test set, so no topic is on both sides. 80 topics are too few
-owners for an honest owner-level δ: use this task at example level, where one example is one window.
+versions of Python. Every fifth topic by name, from the first, is the public test set, so no topic is on both sides.
+80 topics are too few owners for an honest owner-level δ: use this task at example level, where one example is one window.
 
 An owner's own text is read by the source `text:PATH`.
 """

@@ -88,9 +88,10 @@ class Trainable:
     def unflatten_into(self, module: nn.Module, vector: Tensor) -> None:
         """Write `vector` `[dim]` into the trained parameters of `module`; nothing else in it changes."""
         parts = self.unflatten(vector)
+        parameters = self.parameters(module)  # all of them found before the first is written
         with torch.no_grad():
-            for slot in self.layout:
-                self._parameter(module, slot).copy_(parts[slot.name])
+            for slot, parameter in zip(self.layout, parameters, strict=True):
+                parameter.copy_(parts[slot.name])
 
     def unflatten(self, vector: Tensor) -> Mapping[str, Tensor]:
         """Views of `vector` `[dim]` by parameter name, as `torch.func.functional_call` takes them."""

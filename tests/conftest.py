@@ -1,0 +1,14 @@
+"""Settings of all tests."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+# Before anything loads torch: two test workers with two threads each take many times as long as with one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No test is timed: a busy machine would fail it.
+settings.register_profile("tacit", deadline=None)
+settings.load_profile("tacit")
