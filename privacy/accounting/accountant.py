@@ -1,0 +1,131 @@
+"""The ε or δ of an event under a neighbouring relation: exact for Gaussians, by privacy loss distribution (PLD) where
+every leaf has a dominating pair, by Rényi divergence (RDP) where not, and refused where neither is proven.
+
+Every ε reported here is an upper bound of the truth up to float64: discretisation, truncation and rounding go up.
+`lower` is a lower bound of the same kind, from the pairs of real neighbours; 0 where no such pair is known.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, TypeAlias
+
+from ..event import Event
+from ..signal import Relation
+from . import gaussian, loss, renyi
+from . import leaves as leaf_table
+from .multiset import Multiset, least_multiset, multiset
+from .relation import checked_delta, checked_epsilon, checked_relation, norm_factor
+
+Accountant: TypeAlias = Literal["pld", "rdp", "none"]
+
+# Tilts beyond it belong to ε below 1e-4, where nothing needs them.
+_MOST_TILT = 1e5
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """ε of one event at δ.
+
+    `epsilon` = `upper` is what to report; `epsilon_rdp` is what RDP alone would say and is never below it.
+    `accountant` names whose bound `epsilon` is: "pld" (closed form for a single Gaussian), "rdp", or "none" where
+    nothing was released or nothing was private. `order` is RDP's optimal order, 0 where there is none.
+    """
+
+    epsilon: float
+    lower: float
+    upper: float
+    epsilon_rdp: float
+    accountant: Accountant
+    order: float = 0.0
+
+
+def account(event: Event, relation: Relation, delta: float) -> Account:
+    """ε of `event` at `delta`, with both ends and the RDP value beside it; `AccountingError` where it is refused."""
+    relation, delta = checked_relation(relation), checked_delta(delta)
+    leaves, least = multiset(event), least_multiset(event)
+    upper, by_rdp, accountant, order = _upper(leaves, relation, delta, loss.FINE)
+    lower = min(_lower(least, relation, delta), upper)
+    return Account(upper, lower, upper, by_rdp, accountant, order)
+
+
+def epsilon(event: Event, relation: Relation, delta: float) -> float:
+    """The smallest ε proven for `event` at `delta`: `account(…).epsilon`, without the rest."""
+    return epsilon_of(multiset(event), checked_relation(relation), checked_delta(delta), loss.FINE)
+
+
+def epsilon_of(leaves: Multiset, relation: Relation, delta: float, tolerance: float) -> float:
+    """As `epsilon`, of a canonical form, discretised to `tolerance` (`loss.FINE`, or `loss.COARSE` to search)."""
+    return _upper(leaves, relation, delta, tolerance)[0]
+
+
+def epsilon_by_rdp(leaves: Multiset, relation: Relation, delta: float) -> float:
+    """RDP's ε alone: cheap, and additive, which is what filters need."""
+    for leaf, _ in leaves.leaves:
+        leaf_table.refuse_unknown(leaf, relation)
+    return renyi.epsilon(leaf_table.total_rdp(leaves, relation), delta)
+
+
+def delta(event: Event, relation: Relation, epsilon: float) -> float:
+    """The smallest δ proven for `event` at ε ≥ 0."""
+    relation, epsilon = checked_relation(relation), checked_epsilon(epsilon)
+    leaves = multiset(event)
+    for leaf, _ in leaves.leaves:
+        leaf_table.refuse_unknown(leaf, relation)
+    if not leaves.leaves:
+        return 0.0
+    if not leaves.private:
+        return 1.0
+    if leaves.gaussian is not None:
+        return gaussian.delta(leaves.gaussian / norm_factor(relation), epsilon)
+    by_rdp = renyi.delta(leaf_table.total_rdp(leaves, relation), epsilon)
+    directions = loss.upper_parts(leaves, relation)
+    if directions is None:
+        return by_rdp
+    tilt = _tilt(leaves, relation, min(max(by_rdp, 1e-300), 0.5))
+    return min(by_rdp, loss.upper_delta(directions, epsilon, tilt))
+
+
+@lru_cache(maxsize=1024)
+def _upper(
+    leaves: Multiset, relation: Relation, delta: float, tolerance: float
+) -> tuple[float, float, Accountant, float]:
+    """(ε, RDP's ε, whose ε, RDP's order)."""
+    for leaf, _ in leaves.leaves:
+        leaf_table.refuse_unknown(leaf, relation)
+    if not leaves.leaves:
+        return 0.0, 0.0, "none", 0.0
+    if not leaves.private:
+        return math.inf, math.inf, "none", 0.0
+    vector = leaf_table.total_rdp(leaves, relation)
+    by_rdp, order = renyi.epsilon(vector, delta), renyi.order(vector, delta)
+    if leaves.gaussian is not None:
+        exact = gaussian.epsilon(leaves.gaussian / norm_factor(relation), delta)
+        return exact, max(by_rdp, exact), "pld", order
+    directions = loss.upper_parts(leaves, relation)
+    if directions is None:
+        return by_rdp, by_rdp, "rdp", order
+    by_pld = loss.upper_epsilon(directions, delta, tolerance, _tilt(leaves, relation, delta))
+    return (by_pld, by_rdp, "pld", order) if by_pld <= by_rdp else (by_rdp, by_rdp, "rdp", order)
+
+
+@lru_cache(maxsize=256)
+def _lower(leaves: Multiset, relation: Relation, delta: float) -> float:
+    if not leaves.leaves:
+        return 0.0
+    if not leaves.private:
+        return math.inf
+    if leaves.gaussian is not None:
+        return gaussian.epsilon(leaves.gaussian / norm_factor(relation), delta)
+    directions = loss.lower_parts(leaves, relation)
+    return loss.lower_epsilon(directions, delta, _tilt(leaves, relation, delta))
+
+
+def _tilt(leaves: Multiset, relation: Relation, delta: float) -> float:
+    """The exponent at which Chernoff's bound on δ is tightest: one less than RDP's optimal order."""
+    vector = leaf_table.total_rdp(leaves, relation)
+    if renyi.epsilon(vector, delta) == 0.0:
+        return 0.0
+    return min(renyi.order(vector, delta) - 1, _MOST_TILT)
