@@ -11,7 +11,7 @@ from ..updates import Dense, Updates
 from .multiplier import NoiseMultiplier, checked, first_noise, solved
 from .order import in_ring
 from .ring import residues
-from .shares import share_variance, shared
+from .shares import deviation_of, share_variance, shared
 from .streams import drawn
 
 
@@ -33,16 +33,16 @@ class DiscreteGaussian(Stage):
         first_noise("discrete-gaussian", signal)
         variance = share_variance(signal, solved("discrete-gaussian", self.noise_multiplier))
         return shared(
-            "discrete-gaussian", signal, variance, lambda each: discrete_gaussian_error(each**0.5, signal.dim)
+            "discrete-gaussian", signal, variance, lambda each: discrete_gaussian_error(deviation_of(each), signal.dim)
         )
 
     def send(self, updates: Updates, signal: Signal, env: Env) -> Updates:
         values = updates.dense()
         variance = share_variance(signal, solved("discrete-gaussian", self.noise_multiplier))
         if variance > 0:
-            sigma = variance**0.5
+            sigma, shape = deviation_of(variance), (len(values), signal.dim)
             noise = drawn(
-                env, "discrete-gaussian", len(values), lambda stream: discrete_gaussian(stream, sigma, signal.dim)
+                env, "discrete-gaussian", shape, lambda stream, count: discrete_gaussian(stream, sigma, count)
             )
             values = values + noise.to(values.device)
         return Dense(residues(values, signal.ring or 0))

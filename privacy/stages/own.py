@@ -37,7 +37,8 @@ class OwnGaussian(Stage):
         values = rounded(updates.dense(), signal)
         sigma = solved("own-gaussian", self.noise_multiplier) * onto("own-gaussian", signal).sensitivity
         if sigma > 0:
-            noise = drawn(env, "own-gaussian", len(values), lambda stream: discrete_gaussian(stream, sigma, signal.dim))
+            shape = (len(values), signal.dim)
+            noise = drawn(env, "own-gaussian", shape, lambda stream, count: discrete_gaussian(stream, sigma, count))
             values = values + noise.to(values.device)
         return Dense(values)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 from ..noise import NoiseError
@@ -14,6 +15,11 @@ from .ring import fits
 def share_variance(signal: Signal, noise_multiplier: float) -> float:
     """Variance of one share: the sum of `least` of them has noise_multiplier · sensitivity (PRIVACY.md 14)."""
     return (noise_multiplier * signal.sensitivity) ** 2 / signal.least
+
+
+def deviation_of(variance: float) -> float:
+    """A standard deviation whose square is at least `variance`: rounding never takes noise away."""
+    return math.nextafter(math.sqrt(variance), math.inf)
 
 
 def shared(law: Law, signal: Signal, variance: float, error: Callable[[float], float]) -> Signal:

@@ -37,6 +37,7 @@ class Skellam(Stage):
         values = updates.dense()
         variance = share_variance(signal, solved("skellam", self.noise_multiplier))
         if variance > 0:
-            noise = drawn(env, "skellam", len(values), lambda stream: skellam(stream, variance, signal.dim))
+            shape = (len(values), signal.dim)
+            noise = drawn(env, "skellam", shape, lambda stream, count: skellam(stream, variance, count))
             values = values + noise.to(values.device)
         return Dense(residues(values, signal.ring or 0))

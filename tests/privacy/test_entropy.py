@@ -1,0 +1,76 @@
+"""Entropy: AES-256-CTR by its published vector, streams by their arguments, refusal across a fork."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tacit.privacy.entropy import EntropyError, SeededEntropy, Stream, SystemEntropy
+
+
+def test_keystream_is_that_of_aes_256_ctr() -> None:
+    """Blocks 0, 1, 2 under the zero key: H and the tag of test case 13, the ciphertext of test case 14 of the GCM submission
+    to NIST (McGrew and Viega 2005, Appendix B), whose plaintexts are zero. GCM counts as SP 800-38A's CTR mode does.
+    """
+    stream = Stream(bytes(32))
+    assert stream.bytes(16).hex() == "dc95c078a2408989ad48a21492842087"
+    assert stream.bytes(16).hex() == "530f8afbc74536b9a963b4f1c4cb738b"
+    assert stream.bytes(16).hex() == "cea7403d4d606b6e074ec5d3baf39d18"
+
+
+@given(st.lists(st.integers(0, 400_000), min_size=1, max_size=4))
+def test_reading_in_pieces_reads_the_same_bytes(sizes: list[int]) -> None:
+    whole, pieces = Stream(b"k" * 32), Stream(b"k" * 32)
+    assert b"".join(bytes(pieces.bytes(size)) for size in sizes) == bytes(whole.bytes(sum(sizes)))
+
+
+@given(st.integers(), st.text(max_size=8), st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
+def test_seeded_streams_depend_on_their_arguments_only(
+    seed: int, purpose: str, round: int, owner: int, attempt: int
+) -> None:
+    def first(*given: int) -> bytes:
+        seed, round, owner, attempt = given
+        return bytes(SeededEntropy(seed).stream(purpose, round, owner=owner, attempt=attempt).bytes(16))
+
+    base = first(seed, round, owner, attempt)
+    assert base == first(seed, round, owner, attempt)
+    changed = [(seed + 1, round, owner, attempt), (seed, round + 1, owner, attempt)]
+    changed += [(seed, round, owner + 1, attempt), (seed, round, owner, attempt + 1)]
+    assert base not in [first(*arguments) for arguments in changed]
+    assert base != bytes(SeededEntropy(seed).stream(purpose + "x", round, owner=owner, attempt=attempt).bytes(16))
+
+
+def test_system_streams_never_repeat() -> None:
+    entropy = SystemEntropy()
+    assert not entropy.seeded
+    assert bytes(entropy.stream("a").bytes(32)) != bytes(entropy.stream("a").bytes(32))
+
+
+def test_uniform_fills_the_unit_interval() -> None:
+    draws = SeededEntropy(1).stream("u").uniform(100_000)
+    assert 0 <= draws.min() < 1e-4
+    assert 1 - 1e-4 < draws.max() < 1
+    assert abs(draws.mean() - 0.5) < 5 * np.sqrt(1 / 12 / 100_000)
+
+
+def test_a_stream_refuses_to_be_read_after_a_fork() -> None:
+    stream = Stream(bytes(32))
+    child = os.fork()
+    if child == 0:
+        try:
+            stream.bytes(1)
+        except EntropyError:
+            os._exit(7)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert stream.bytes(1).hex() == "dc"
+
+
+def test_a_stream_shows_no_key() -> None:
+    assert repr(Stream(b"secret" + bytes(26))) == "Stream()"
+
+
+def test_generators_of_one_stream_repeat_with_its_seed() -> None:
+    first, second = (SeededEntropy(3).stream("g").generator().integers(0, 1 << 60, 4).tolist() for _ in range(2))
+    assert first == second

@@ -1,0 +1,156 @@
+"""Noise samplers: their tables against independent arithmetic, their draws against the law."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from tacit.privacy import noise
+from tacit.privacy.entropy import SeededEntropy
+from tacit.privacy.noise import (
+    NoiseError,
+    discrete_gaussian,
+    discrete_gaussian_error,
+    levels,
+    skellam,
+    skellam_error,
+)
+
+P_LIMIT = 1e-6
+
+
+def stream(purpose: str):
+    return SeededEntropy(20).stream(purpose)
+
+
+def pmf(table) -> dict[int, float]:
+    """Probabilities of an alias table, as floats."""
+    capacity = 2.0 ** (128 - table.column_bits)
+    found: dict[int, float] = {}
+    for own, other, high, low in zip(table.own, table.other, table.high, table.low, strict=True):
+        kept = float(high) * 2.0**64 + float(low)
+        found[int(own)] = found.get(int(own), 0.0) + kept / 2.0**128
+        found[int(other)] = found.get(int(other), 0.0) + (capacity - kept) / 2.0**128
+    return found
+
+
+def chi_square(draws: np.ndarray, law: dict[int, float]) -> float:
+    """p-value of the draws against the law, cells of at least 20 expected draws."""
+    count = len(draws)
+    cells = [value for value, p in law.items() if p * count >= 20]
+    observed = np.array([np.count_nonzero(draws == value) for value in cells])
+    expected = np.array([law[value] * count for value in cells])
+    observed, expected = np.append(observed, count - observed.sum()), np.append(expected, count - expected.sum())
+    if expected[-1] < 5:
+        observed, expected = observed[:-1], expected[:-1]
+    return float(stats.chi2.sf(((observed - expected) ** 2 / expected).sum(), len(cells) - 1))
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.3, 0.5, 1.0, 2.7, 19.5])
+def test_gaussian_table_is_the_law(sigma: float) -> None:
+    found = pmf(noise._gaussian_table(sigma))
+    weights = {x: math.exp(-(x**2) / (2 * sigma**2)) for x in range(-400, 401)}
+    total = math.fsum(weights.values())
+    assert all(
+        found.get(x, 0.0) == pytest.approx(weight / total, rel=1e-12, abs=1e-37) for x, weight in weights.items()
+    )
+
+
+@pytest.mark.parametrize("variance", [1e-4, 0.3, 1.0, 7.0, 400.0])
+def test_skellam_table_is_the_law(variance: float) -> None:
+    found = pmf(noise._skellam_table(variance))
+    reference = stats.poisson(variance / 2).pmf(np.arange(0, 1200))  # the difference of two Poisson variables
+    expected = np.convolve(reference, reference[::-1])
+    for x, p in enumerate(expected, start=-1199):
+        assert found.get(x, 0.0) == pytest.approx(p, rel=1e-9, abs=1e-16)
+
+
+@pytest.mark.parametrize("sigma", [0.4, 1.0, 6.3])
+def test_gaussian_draws_follow_the_law(sigma: float) -> None:
+    draws = discrete_gaussian(stream("chi"), sigma, 200_000)
+    assert chi_square(draws, pmf(noise._gaussian_table(sigma))) > P_LIMIT
+
+
+@pytest.mark.parametrize("variance", [0.2, 1.0, 40.0])
+def test_skellam_draws_follow_the_law(variance: float) -> None:
+    draws = skellam(stream("chi"), variance, 200_000)
+    assert chi_square(draws, pmf(noise._skellam_table(variance))) > P_LIMIT
+
+
+@pytest.mark.parametrize("sigma", [1199.0, 1201.0, 5e4, 2.0**28, 3.74 * 2.0**28, 2.0**36, 2.0**50])
+def test_wide_gaussian_draws_are_normal(sigma: float) -> None:
+    draws = discrete_gaussian(stream("wide"), sigma, 100_000) / sigma
+    assert stats.kstest(draws, "norm").pvalue > P_LIMIT
+    assert draws.var() == pytest.approx(1, abs=5 * math.sqrt(2 / 100_000))
+    low_bits = discrete_gaussian(stream("bits"), sigma, 100_000) % 8  # the fine structure of a convolution shows here
+    assert stats.chisquare(np.bincount(low_bits, minlength=8)).pvalue > P_LIMIT
+
+
+@pytest.mark.parametrize(("factor", "least", "most"), [(2, 0.0, 1e-13), (6, 1e-13, 1e-8), (7, 1e-8, 1e-5)])
+def test_two_levels_are_one_discrete_gaussian(factor: int, least: float, most: float) -> None:
+    """k·X₁ + X₂ convolved exactly, against the law of the sum: as far apart as Poisson summation says, not further."""
+    variance = 40.0**2
+    small = math.sqrt(variance / (1 + factor**2))
+    smooth = small / math.hypot(factor, 1)
+    width = 600
+    found = np.zeros(2 * width + 1)
+    for x, p in pmf(noise._gaussian_table(small)).items():
+        for y, q in pmf(noise._gaussian_table(small)).items():
+            if abs(factor * x + y) <= width:
+                found[factor * x + y + width] += p * q
+    ideal = np.exp(-(np.arange(-width, width + 1.0) ** 2) / (2 * variance))
+    distance = 0.5 * np.abs(found - ideal / ideal.sum()).sum()
+    assert distance <= 2.1 * math.exp(-2 * (math.pi * smooth) ** 2) + 1e-13
+    assert least <= distance <= most
+
+
+@given(st.floats(1e-3, 2.0**50))
+def test_every_sigma_has_smooth_levels_and_a_small_table(sigma: float) -> None:
+    plan = levels(sigma)
+    width = sigma / math.sqrt(plan.gain)
+    assert width <= noise._WIDEST
+    assert plan.count == 1 or width / math.hypot(plan.factor, 1) >= noise._SMOOTH * (1 - 1e-12)
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.8, 33.0, 1200.0])
+def test_gaussian_error_covers_the_table(sigma: float) -> None:
+    table = noise._gaussian_table(sigma)
+    assert 0 < sum(p > 0 for p in pmf(table).values()) * 2.0**-128 <= discrete_gaussian_error(sigma, 1)
+    assert discrete_gaussian_error(sigma, 10**6) < 2.0**-90
+
+
+@pytest.mark.parametrize("variance", [0.01, 5.0, 900.0, 1200.0**2])
+def test_skellam_error_covers_the_table(variance: float) -> None:
+    table = noise._skellam_table(variance)
+    assert 0 < sum(p > 0 for p in pmf(table).values()) * 2.0**-128 <= skellam_error(variance, 1)
+    assert skellam_error(variance, 10**6) < 2.0**-90
+
+
+def test_wide_skellam_is_a_sum_of_skellams() -> None:
+    variance = 3.3 * 1200.0**2
+    draws = skellam(stream("sum"), variance, 50_000)
+    assert draws.var() == pytest.approx(variance, rel=5 * math.sqrt(2 / 50_000))
+    assert stats.kstest(draws / math.sqrt(variance), "norm").pvalue > P_LIMIT
+
+
+@settings(max_examples=20)
+@given(st.floats(0.01, 1e9), st.integers(0, 5))
+def test_the_same_stream_gives_the_same_draws(sigma: float, count: int) -> None:
+    first, second = (discrete_gaussian(stream("same"), sigma, count) for _ in range(2))
+    assert first.dtype == np.int64
+    assert first.tolist() == second.tolist()
+    assert len(first) == count
+
+
+@pytest.mark.parametrize("sigma", [0.0, -1.0, math.nan, math.inf, 2.0**51])
+def test_impossible_sigma_is_refused(sigma: float) -> None:
+    with pytest.raises(NoiseError, match="sigma"):
+        discrete_gaussian(stream("no"), sigma, 1)
+
+
+@pytest.mark.parametrize("variance", [0.0, -1.0, math.nan, math.inf, 1e12])
+def test_impossible_variance_is_refused(variance: float) -> None:
+    with pytest.raises(NoiseError, match="variance"):
+        skellam(stream("no"), variance, 1)
