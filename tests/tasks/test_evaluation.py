@@ -66,7 +66,7 @@ def test_owner_means_are_means_over_each_share() -> None:
 def test_modes_and_gradients_are_left_as_they_were() -> None:
     task = lookup("digits", model="mlp")
     module = initial(task, 0).train()
-    module[0].eval()  # type: ignore[operator]  # a frozen layer of a Sequential
+    module[0].eval()
     evaluate(task, module, task.testing())
     assert [layer.training for layer in module.modules()] == [True, False, True, True]
     assert all(parameter.grad is None for parameter in module.parameters())

@@ -48,13 +48,13 @@ def test_of_shares_no_memory_with_an_array() -> None:
     ],
 )
 def test_numbers_become_float32_or_int64(values: object, dtype: torch.dtype) -> None:
-    assert Examples.of(values, [0, 1]).inputs.dtype == dtype  # type: ignore[arg-type]  # any array-like
+    assert Examples.of(values, [0, 1]).inputs.dtype == dtype
 
 
 @pytest.mark.parametrize("values", [["a", "b"], np.array([1j, 2j]), torch.ones(2, dtype=torch.complex64)])
 def test_what_is_not_a_number_is_refused(values: object) -> None:
     with pytest.raises(DataError, match="inputs hold"):
-        Examples.of(values, [0, 1])  # type: ignore[arg-type]  # wrong on purpose
+        Examples.of(values, [0, 1])
 
 
 def test_unequal_lengths_are_refused() -> None:

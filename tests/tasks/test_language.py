@@ -52,8 +52,8 @@ def test_a_window_beyond_the_context_is_refused() -> None:
 
 
 def test_attention_is_that_of_the_library() -> None:
-    module = Transformer(11, 12, width=8, heads=2).blocks[0].attention  # type: ignore[union-attr]  # a Block
+    module = Transformer(11, 12, width=8, heads=2).blocks[0].attention
     hidden = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(3))
-    query, key, value = (module._split(layer(hidden)) for layer in (module.query, module.key, module.value))  # type: ignore[operator, union-attr]  # an Attention
+    query, key, value = (module._split(layer(hidden)) for layer in (module.query, module.key, module.value))
     wanted = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-    assert torch.allclose(module(hidden), module.output(wanted.transpose(1, 2).flatten(2)), atol=1e-6)  # type: ignore[operator, union-attr]  # an Attention
+    assert torch.allclose(module(hidden), module.output(wanted.transpose(1, 2).flatten(2)), atol=1e-6)

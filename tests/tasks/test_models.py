@@ -59,7 +59,7 @@ def test_gradients_of_examples_are_the_same_alone_under_vmap_and_in_opacus(name:
 
     sampled = GradSampleModule(module, loss_reduction="sum", strict=True)
     task.loss(sampled(examples.inputs), examples.targets).sum().backward()
-    found = torch.cat([parameter.grad_sample.flatten(1) for parameter in module.parameters()], dim=1)  # type: ignore[attr-defined]  # set by opacus
+    found = torch.cat([parameter.grad_sample.flatten(1) for parameter in module.parameters()], dim=1)
     assert torch.allclose(found, wanted, atol=1e-5)
 
 
