@@ -26,7 +26,8 @@ Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 GRID_BITS = 28
 _SLACK = 1 - 2.0**-20  # covers the rounding of norms and factors, below 2⁻⁵²·(d + 8)
-_CHUNK = 1 << 23  # numbers in one batch of per-example gradients: 32 MiB, and twice that while clipping
+_CHUNK = 1 << 23  # numbers in one batch of per-example gradients: 32 MiB
+_BLOCK = 1 << 18  # numbers clipped at once: they stay in the cache
 
 _REMEDIES: tuple[tuple[type[nn.Module], str], ...] = (
     (nn.modules.batchnorm._BatchNorm, "it mixes the examples of a batch; use nn.GroupNorm or nn.LayerNorm"),
@@ -55,13 +56,11 @@ def clipped_sum(
     """
     dim = sum(parameter.numel() for parameter in parameters)
     total = torch.zeros(dim, dtype=torch.int64, device=inputs.device)
-    size = max(1, _CHUNK // dim)
-    for first in range(0, len(inputs), size):
-        rows = per_example_gradients(
-            module, parameters, loss, inputs[first : first + size], targets[first : first + size]
-        )
-        # Whole numbers below 2⁵³ in sum (up to 2²³ rows): float64 adds them exactly.
-        total += clipped(rows, norm).sum(dim=0).to(torch.int64)
+    for chunk in _pieces(len(inputs), _CHUNK // dim):
+        rows = per_example_gradients(module, parameters, loss, inputs[chunk], targets[chunk])
+        for block in _pieces(len(rows), _BLOCK // dim):
+            # Whole numbers of at most 2²⁸, at most 2¹⁸ of them: float64 adds them exactly.
+            total += clipped(rows[block], norm).sum(dim=0).to(torch.int64)
     return total
 
 
@@ -70,11 +69,10 @@ def clipped(gradients: Tensor, norm: float) -> Tensor:
 
     Cut off towards zero, so that no row grows. A row that is not finite becomes zero.
     """
-    rows = gradients.to(torch.float64)
-    norms = rows.square().sum(dim=1).sqrt()
+    norms = torch.linalg.vector_norm(gradients, dim=1, dtype=torch.float64)
     factors = torch.clamp(norm * _SLACK / norms, max=1.0) / step(norm)
-    whole = rows.mul_(factors[:, None]).trunc_()
-    return torch.where(torch.isfinite(norms)[:, None], whole, torch.zeros_like(whole))
+    whole = gradients.to(torch.float64).mul_(factors[:, None]).trunc_()
+    return whole.masked_fill_(~torch.isfinite(norms)[:, None], 0.0)
 
 
 def noised(total: Tensor, norm: float, noise_multiplier: float, stream: Stream) -> Tensor:
@@ -94,11 +92,16 @@ def per_example_gradients(
     with _only(module, parameters):
         wrapped = GradSampleModule(module, loss_reduction="sum")
         try:
-            total = loss(wrapped(inputs), targets).sum()
+            losses = loss(wrapped(inputs), targets)
+            if losses.shape != inputs.shape[:1]:
+                raise LocalError(
+                    f"the loss has shape {list(losses.shape)} for {len(inputs)} examples; give one number per example "
+                    '(reduction="none", averaged over positions only)'
+                )
             with warnings.catch_warnings():
                 # Opacus hooks layers whose inputs need no gradient; torch remarks on that at every first layer.
                 warnings.filterwarnings("ignore", message="Full backward hook is firing", category=UserWarning)
-                torch.autograd.grad(total, parameters, allow_unused=True)
+                torch.autograd.grad(losses.sum(), parameters, allow_unused=True)
             rows = [_rows(parameter, len(inputs)) for parameter in parameters]
         finally:
             wrapped.to_standard_module()
@@ -163,7 +166,9 @@ def _compare(
                     "let no operation mix the batch dimension (the first one of every layer's input), and write dropout as "
                     "nn.Dropout"
                 )
-    except (RuntimeError, NotImplementedError, TypeError, AttributeError, IndexError) as error:
+    except LocalError:
+        raise
+    except (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError, IndexError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise LocalError(
             f"the model gives no per-example gradients ({reason}); build it from nn.Linear, nn.Conv, nn.Embedding, "
@@ -219,6 +224,12 @@ def _rows(parameter: nn.Parameter, count: int) -> Tensor:
             "the first dimension of every layer's input must be the batch"
         )
     return rows.detach().reshape(count, -1).to(torch.float32)
+
+
+def _pieces(total: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` (at least 1) that cover `range(total)`."""
+    for first in range(0, total, max(1, size)):
+        yield slice(first, first + max(1, size))
 
 
 def _made_up(shape: Sequence[int], like: Tensor, generator: torch.Generator) -> Tensor:

@@ -23,11 +23,11 @@ Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 class Learner:
     """One module, reused by every owner in turn; `loss(outputs, targets)` gives one number per example `[B]`.
 
-    The weights enter by argument, and a turn begins with the buffers that the module had when the learner was made, so
-    nothing passes from one owner to the next. A learner serves one owner at a time: each thread makes its own.
+    The weights enter by argument, and a turn begins and ends with the parameters and buffers that the module had when the
+    learner was made, so nothing passes from one owner to the next. A learner serves one owner at a time: each thread makes its own.
     """
 
-    __slots__ = ("_buffers", "_checked", "_parameters", "device", "loss", "module", "trainable")
+    __slots__ = ("_buffers", "_checked", "_initial", "_parameters", "device", "loss", "module", "trainable")
 
     def __init__(self, module: nn.Module, loss: Loss, trainable: Trainable, device: str = "cpu") -> None:
         self.module = module.to(device)
@@ -35,6 +35,7 @@ class Learner:
         self.trainable = trainable
         self.device = device
         self._parameters = trainable.parameters(self.module)
+        self._initial = trainable.flatten(self.module)
         self._buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
         self._checked = False
 
@@ -71,8 +72,8 @@ class Learner:
                 layer.training = mode
 
     def weights(self) -> Tensor:
-        """The weights that stand in the module now, `[d]` on the CPU: a fresh learner's are the initial ones."""
-        return self.trainable.flatten(self.module).cpu()
+        """The initial weights, `[d]` on the CPU."""
+        return self._initial.detach().clone().cpu()
 
     def losses(self, weights: Tensor, examples: Examples) -> Tensor:
         """The loss of every example `[B]` at `weights` `[d]`; leaves `weights` in the module."""
@@ -103,6 +104,7 @@ class Learner:
         return clipped_sum(self.module, self._parameters, self.loss, examples.inputs, examples.targets, norm)
 
     def _reset(self) -> None:
+        self.trainable.unflatten_into(self.module, self._initial)
         for buffer, value in self._buffers:
             buffer.copy_(value)
 
