@@ -214,7 +214,9 @@ def test_unfit_layers_are_named_with_the_remedy(layer: nn.Module, remedy: str) -
 
 
 def test_layers_without_memory_are_fit() -> None:
-    check_layers(nn.Sequential(nn.Linear(4, 4), nn.GroupNorm(2, 4), nn.InstanceNorm1d(4), nn.LayerNorm(4), nn.Dropout()))
+    check_layers(
+        nn.Sequential(nn.Linear(4, 4), nn.GroupNorm(2, 4), nn.InstanceNorm1d(4), nn.LayerNorm(4), nn.Dropout())
+    )
 
 
 class Centred(nn.Module):

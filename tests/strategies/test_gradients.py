@@ -39,16 +39,16 @@ STREAMS = streams_of(SeededEntropy(1), 1, 0)
 
 def own_gradients(model: Learner, weights: Tensor, examples: Examples) -> Tensor:
     """`[n, d]` float64, one backward pass an example."""
-    return torch.stack(
-        [model.gradient(weights, examples.subset([i])).double() for i in range(len(examples))]
-    )
+    return torch.stack([model.gradient(weights, examples.subset([i])).double() for i in range(len(examples))])
 
 
 def clip(rows: Tensor, norm: float) -> Tensor:
     return rows * (norm / rows.norm(dim=1, keepdim=True)).clamp(max=1)
 
 
-def update(model: Learner, solver: ClippedGradient | DpSgd, examples: Examples, seed: int = 1, owner: int = 0) -> Tensor:
+def update(
+    model: Learner, solver: ClippedGradient | DpSgd, examples: Examples, seed: int = 1, owner: int = 0
+) -> Tensor:
     return local_update(model, solver, model.weights(), examples, streams_of(SeededEntropy(seed), 1, owner))
 
 

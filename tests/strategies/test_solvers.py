@@ -22,9 +22,7 @@ from torch import Tensor, nn
 
 def owner(count: int = 23, seed: int = 0) -> Examples:
     generator = torch.Generator().manual_seed(seed)
-    return Examples(
-        torch.randn(count, 4, generator=generator), torch.randint(0, 3, (count,), generator=generator)
-    )
+    return Examples(torch.randn(count, 4, generator=generator), torch.randint(0, 3, (count,), generator=generator))
 
 
 def learner(*extra: nn.Module) -> Learner:
@@ -97,14 +95,12 @@ def test_the_correction_is_added_to_every_gradient(solver: Solver) -> None:
     model, examples = learner(), owner()
     start = model.weights()
     push = torch.randn(model.dim, generator=torch.Generator().manual_seed(5))
-    names = [slot.name for slot in model.trainable.layout]
 
     class Tilted(Learner):
         def gradient(self, weights: Tensor, examples: Examples) -> Tensor:
             return mean_gradient(self, weights, examples) + push
 
     tilted = Tilted(model.module, model.loss, model.trainable)
-    assert names
     expected = local_update(tilted, solver, start, examples, streams())
     found = local_update(model, solver, start, examples, streams(), correction=push)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
