@@ -24,7 +24,8 @@ class Learner:
     """One module, reused by every owner in turn; `loss(outputs, targets)` gives one number per example `[B]`.
 
     The weights enter by argument, and a turn begins and ends with the parameters and buffers that the module had when the
-    learner was made, so nothing passes from one owner to the next. A learner serves one owner at a time: each thread makes its own.
+    learner was made, so nothing passes from one owner to the next. A learner serves one owner at a time:
+    each thread makes its own.
     """
 
     __slots__ = ("_buffers", "_checked", "_initial", "_parameters", "device", "loss", "module", "trainable")
