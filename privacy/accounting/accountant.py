@@ -84,8 +84,10 @@ def delta(event: Event, relation: Relation, epsilon: float) -> float:
     directions = loss.upper_parts(leaves, relation)
     if directions is None:
         return by_rdp
-    tilt = _tilt(leaves, relation, min(max(by_rdp, 1e-300), 0.5))
-    return min(by_rdp, loss.upper_delta(directions, epsilon, tilt))
+    guess = min(max(by_rdp, 1e-200), 0.5)
+    tilt = _tilt(leaves, relation, guess)
+    found = loss.upper_delta(directions, epsilon, 1e-3 * guess, tilt)
+    return min(by_rdp, found)
 
 
 @lru_cache(maxsize=1024)

@@ -97,6 +97,12 @@ def fitting_step(parts: Parts, tolerance: float) -> float:
     return step
 
 
+def finest_step(parts: Parts) -> float:
+    """The smallest step within the memory bounds."""
+    _, total, _ = _variances(parts, max(max(pair.high - pair.low for pair, _ in parts) / 1000, _FINEST_STEP))
+    return _finest(parts, math.sqrt(total) * 17)
+
+
 def _finest(parts: Parts, width: float) -> float:
     return max(max(pair.high - pair.low for pair, _ in parts) / MOST_CELLS, width / _MOST_POINTS * 2, _FINEST_STEP)
 
@@ -171,7 +177,7 @@ def _window(leaves: Sequence[tuple[Atoms, int]]) -> tuple[int, int, float]:
     reach = math.log(1 / _OUTSIDE)
     low, high = lowest, highest
     # Around the Gaussian optimum of the bound; fixed orders too, for laws whose variance sits in a far tail.
-    orders = np.append(math.sqrt(2 * reach / variance) * np.geomspace(1 / 32, 2, 11), np.geomspace(0.03, 30, 4))
+    orders = np.append(math.sqrt(2 * reach / variance) * np.geomspace(1 / 64, 2, 11), np.geomspace(0.03, 30, 4))
     for order in orders:
         for sign in (1.0, -1.0):
             cumulant = sum(

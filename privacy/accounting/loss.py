@@ -22,13 +22,14 @@ from . import leaves as leaf_table
 from .cells import Cells, cut
 from .grid import Atoms, Grid
 from .multiset import Multiset
-from .pair import Array, Pair
+from .pair import Array, Pair, clipped
 
 Parts: TypeAlias = list[tuple[Pair, int]]
 
 # Share of the composed variance that discretisation may add: ε moves by about half of it, relatively.
 FINE, COARSE = 1e-5, 1e-3
 _UNLIKELY = 1e-3  # η of the lower bound, as a share of δ
+_UNSEEN = 1e-4  # share of δ that truncation may cost
 _DUST = 1e-25
 _VISIBLE = 1e-3  # share of δ above which a rounding error calls for the tilted transform
 
@@ -64,9 +65,20 @@ def different(directions: tuple[Parts, Parts]) -> list[Parts]:
     return [away] if all(one[0] is other[0] for one, other in zip(away, back, strict=True)) else [away, back]
 
 
+def narrowed(parts: Parts, delta: float) -> Parts:
+    """The pairs clipped to what δ can see: beyond it lies at most 1e-4 of δ in all."""
+    total = sum(count for _, count in parts)
+    return [(clipped(pair, _UNSEEN * delta / total), count) for pair, count in parts]
+
+
 def upper_epsilon(directions: tuple[Parts, Parts], delta: float, tolerance: float, tilt: float) -> float:
     """The smallest ε that the dominating pairs prove at δ; `tilt` is used where rounding would show without it."""
-    return max(_upper_epsilon(parts, delta, tolerance, tilt) for parts in different(directions))
+    found = 0.0
+    for parts in different(directions):
+        # No loss is larger than this; a direction that cannot exceed the other need not be composed.
+        if sum(count * pair.high for pair, count in parts) > found:
+            found = max(found, _upper_epsilon(narrowed(parts, delta), delta, tolerance, tilt))
+    return found
 
 
 def _upper_epsilon(parts: Parts, delta: float, tolerance: float, tilt: float) -> float:
@@ -78,9 +90,9 @@ def _upper_epsilon(parts: Parts, delta: float, tolerance: float, tilt: float) ->
     return min(found, grids.epsilon(upper_grid(parts, step, tilt), delta))
 
 
-def upper_delta(directions: tuple[Parts, Parts], epsilon: float, tilt: float) -> float:
-    """The smallest δ that the dominating pairs prove at ε."""
-    return max(_upper_delta(parts, epsilon, tilt) for parts in different(directions))
+def upper_delta(directions: tuple[Parts, Parts], epsilon: float, guess: float, tilt: float) -> float:
+    """The smallest δ that the dominating pairs prove at ε, to about 1e-4 of `guess`, a δ not much above it."""
+    return max(_upper_delta(narrowed(parts, guess), epsilon, tilt) for parts in different(directions))
 
 
 def _upper_delta(parts: Parts, epsilon: float, tilt: float) -> float:
@@ -99,11 +111,15 @@ def upper_grid(parts: Parts, step: float, tilt: float) -> Grid:
 
 def lower_epsilon(directions: tuple[Parts, Parts], delta: float, tilt: float) -> float:
     """An ε that some real pair of neighbours exceeds at δ; 0 where nothing is known."""
-    return max((_lower_epsilon(parts, delta, tilt) for parts in different(directions) if parts), default=0.0)
+    found = 0.0
+    for parts in different(directions):
+        if sum(count * pair.high for pair, count in parts) > found:
+            found = max(found, _lower_epsilon(narrowed(parts, delta), delta, tilt))
+    return found
 
 
 def _lower_epsilon(parts: Parts, delta: float, tilt: float) -> float:
-    step = grids.fitting_step(parts, FINE) / 2
+    step = max(grids.fitting_step(parts, FINE) / 4, grids.finest_step(parts))
     cells = [(cut(pair, step), count) for pair, count in parts]
     rounding = [(_rounding(one), count) for one, count in cells]
     shift = sum(count * float(mass @ residue) for (mass, residue), count in rounding)

@@ -212,3 +212,28 @@ def mixed(first: Pair, second: Pair, weight: float) -> Pair:
         return weight * p + (1 - weight) * r, weight * q + (1 - weight) * s
 
     return Pair(above, below, min(first.low, second.low), max(first.high, second.high))
+
+
+def clipped(pair: Pair, negligible: float) -> Pair:
+    """The same pair with [low, high] narrowed until P has at most `negligible` mass beyond either end.
+
+    The accountants call what lies above infinite loss and raise what lies below, so the bound stays one; a rarely
+    sampled unit's loss has a tail many times longer than what δ can see.
+    """
+    low, high = pair.low, pair.high
+    left, right = low, high
+    for _ in range(40):
+        middle = (left + right) / 2
+        if float(pair.above(np.array([middle]))[0][0]) <= negligible:
+            right = middle
+        else:
+            left = middle
+    high = right
+    left, right = low, high
+    for _ in range(40):
+        middle = (left + right) / 2
+        if float(pair.below(np.array([middle]))[0][0]) <= negligible:
+            left = middle
+        else:
+            right = middle
+    return Pair(pair.above, pair.below, left, high)
