@@ -130,7 +130,7 @@ def noised(stage: str, signal: Signal, noise_multiplier: float, place: Place) ->
         sigma >= _SMOOTH and signal.most * (sigma * 16 + signal.reach) < 2.0**62,
         stage,
         f"noise_multiplier = {noise_multiplier!r} leaves the range of the lattice",
-        "give 0 for no noise, or a number between 1e-3 and 1e6",
+        "give 0 for no noise, or a number between 0.01 and 1000",
     )
     distance = math.sqrt(signal.dim / 320) / sigma**2 + discrete_gaussian_error(sigma, signal.dim)
     draws = 1 if place == "server" else signal.most

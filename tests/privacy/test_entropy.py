@@ -3,7 +3,6 @@
 import os
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tacit.privacy.entropy import EntropyError, SeededEntropy, Stream, SystemEntropy

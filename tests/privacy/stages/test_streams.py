@@ -1,0 +1,20 @@
+"""Streams: one per owner."""
+
+import pytest
+from tacit.privacy.entropy import SeededEntropy
+from tacit.privacy.pipeline import Env, PipelineError
+from tacit.privacy.stages.streams import drawn, owner_streams
+
+
+def test_rows_belong_to_owners_not_to_places() -> None:
+    def rows(*owners: int) -> list[list[int]]:
+        env = Env(SeededEntropy(0), 2, owner_ids=owners)
+        return drawn(env, "x", (len(owners), 3), lambda stream, count: stream.words(count).astype("int64")).tolist()
+
+    assert rows(4, 9) == [*rows(4), *rows(9)]
+    assert rows(9, 4) == rows(4, 9)[::-1]
+
+
+def test_every_contribution_needs_an_owner() -> None:
+    with pytest.raises(PipelineError, match="2 contributions of 1 owners; give Env one owner_id"):
+        owner_streams(Env(SeededEntropy(0), 1, owner_ids=(3,)), "x", 2)
