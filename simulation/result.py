@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -97,20 +96,3 @@ class Run:
             "notes": list(self.notes),
             "timing": {"seconds": self.timing.seconds, "clients_per_second": self.timing.clients_per_second},
         }
-
-
-def dumps(value: Any) -> str:
-    """JSON text that every parser takes: infinities become the text "inf", NaN becomes null."""
-    return json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and value != value:
-        return None
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
-        return "inf" if value > 0 else "-inf"
-    return value

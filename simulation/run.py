@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -45,6 +44,21 @@ def config_of(source: Source, overrides: Mapping[str, Any] | None = None) -> tup
     return load(source, overrides), Path(source).resolve().parent
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What holds after a whole round, its evaluation included.
+
+    Checkpoints are made of this alone, so that an interruption in the middle of a round, or of an evaluation, never mixes
+    two rounds: the unfinished one is run again and draws the same bytes.
+    """
+
+    progress: Progress
+    rows: tuple[RoundRow, ...]
+    memories: Mapping[int, Tensor] = field(repr=False)
+    seconds: float = 0.0
+    trained: int = 0
+
+
 @dataclass(slots=True)
 class Simulation:
     """A run under way. `rounds()` runs the rest of it; `result()` says what it found so far."""
@@ -63,12 +77,15 @@ class Simulation:
     seconds: float = 0.0
     trained: int = 0
     notes: list[str] = field(default_factory=list)
+    settled: Settled | None = field(default=None, repr=False)
 
     def rounds(self, watch: Watch | None = None) -> Iterator[RoundRow]:
         """Run the remaining rounds; yields a row for every evaluated one. Saves on any way out."""
         every = self.federation.config.evaluation.every
-        saved = time.monotonic()
+        saved = -math.inf  # the first round is kept at once
         started = time.perf_counter() - self.seconds
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # owners' models are small: threads inside an operation only wait for one another
         try:
             for progress, record in self.coordinator.rounds(self.progress, self.total):
                 self.progress = progress
@@ -78,6 +95,7 @@ class Simulation:
                 if record.number % every == 0 or record.number == self.total:
                     row = self._evaluate(record.number)
                     self.rows.append(row)
+                self._settle()
                 if self.checkpoint is not None and time.monotonic() - saved > _CHECKPOINT_EVERY:
                     self.save()
                     saved = time.monotonic()
@@ -86,21 +104,31 @@ class Simulation:
                 if row is not None:
                     yield row
         finally:
+            torch.set_num_threads(threads)
             if self.checkpoint is not None:
                 self.save()
 
+    def _settle(self) -> None:
+        self.settled = Settled(
+            self.progress, tuple(self.rows), dict(self.transport.memories), self.seconds, self.trained
+        )
+
     def save(self) -> None:
-        """Write the checkpoint; raises `CheckpointError`."""
-        if self.checkpoint is None:
+        """Write the checkpoint of the last whole round, if there is one; raises `CheckpointError`."""
+        settled = self.settled
+        if self.checkpoint is None or settled is None:
             return
         extra = {
             "seed": self.seed,
             "engine": self.engine,
-            "rows": json.loads(json.dumps([row.to_json() for row in self.rows])),
-            "seconds": self.seconds,
-            "trained": self.trained,
+            "rows": [row.to_json() for row in settled.rows],
+            "seconds": settled.seconds,
+            "trained": settled.trained,
         }
-        save(self.checkpoint, self.coordinator.checkpoint(self.progress, extra, self.transport.memories))
+        whole = self.coordinator.checkpoint(settled.progress, extra, settled.memories)
+        # The charge of a round that did not end goes with it: run again, it releases the same bytes and is charged again.
+        paid = [entry for entry in whole.facts["ledger"] if entry["round"] <= settled.progress.round]
+        save(self.checkpoint, replace(whole, facts={**whole.facts, "ledger": paid}))
 
     def model_vector(self) -> Tensor:
         """The global weights `[d]` as the algorithm would hand them out now."""
@@ -196,7 +224,6 @@ def prepare(
 
     Raises `ConfigError` for what cannot be run soundly, `CheckpointError` for a checkpoint that cannot be gone on from.
     """
-    torch.set_num_threads(max(1, torch.get_num_threads()))
     config, folder = config_of(source, set)
     federation = build(config, folder)
     entropy = SeededEntropy(seed)
@@ -238,6 +265,7 @@ def prepare(
             RoundRow(r["round"], r["metrics"], float(r["epsilon"]), r["seconds"]) for r in found.facts["rows"]
         ]
         simulation.seconds, simulation.trained = found.facts["seconds"], found.facts["trained"]
+        simulation._settle()
     return simulation
 
 
