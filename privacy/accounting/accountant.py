@@ -39,7 +39,9 @@ class Account:
     upper: float
     epsilon_rdp: float
     accountant: Accountant
-    order: float = 0.0
+    order: float
+    delta: float
+    relation: Relation
 
 
 def account(event: Event, relation: Relation, delta: float) -> Account:
@@ -48,7 +50,7 @@ def account(event: Event, relation: Relation, delta: float) -> Account:
     leaves, least = multiset(event), least_multiset(event)
     upper, by_rdp, accountant, order = _upper(leaves, relation, delta, loss.FINE)
     lower = min(_lower(least, relation, delta), upper)
-    return Account(upper, lower, upper, by_rdp, accountant, order)
+    return Account(upper, lower, upper, by_rdp, accountant, order, delta, relation)
 
 
 def epsilon(event: Event, relation: Relation, delta: float) -> float:

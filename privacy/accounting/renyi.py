@@ -66,3 +66,13 @@ def at_orders(integer_cgf: dict[int, float]) -> Array:
     with np.errstate(invalid="ignore"):
         chord = np.interp(ORDERS, known, values, right=np.inf)
     return np.nan_to_num(chord, nan=np.inf, posinf=np.inf) / (ORDERS - 1)
+
+
+def epsilon_at(index: int, divergence: float, delta: float) -> float:
+    """The ε that Proposition 12 gives at order `ORDERS[index]` alone."""
+    return max(0.0, float(divergence + _GAIN[index] - (math.log(delta) + math.log(ORDERS[index])) * _EXCESS[index]))
+
+
+def allowed(epsilon: float, delta: float) -> Array:
+    """The largest divergence at each order that still proves ε at δ; negative where none does."""
+    return np.asarray(epsilon - _GAIN + (math.log(delta) + np.log(ORDERS)) * _EXCESS)
