@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 INK, MUTED, GRID, PAPER = "#1f2328", "#59636e", "#d1d9e0", "#ffffff"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 _VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", PAPER: "var(--paper)"} | {
     colour: f"var(--series-{index})" for index, colour in enumerate(SERIES, 1)
@@ -48,11 +48,12 @@ def canvas(width: float = 4.9, height: float = 2.9, right: float = 0.98, top: fl
     return figure, axes
 
 
-def name_axes(axes: Axes, horizontal: str, vertical: str) -> None:
+def name_axes(axes: Axes, horizontal: str, vertical: str, above: float = 1.05) -> None:
     """Axis names: below, and above the vertical axis where it can be read without turning the head."""
-    axes.set_xlabel(horizontal, color=MUTED, fontsize=_SIZE, labelpad=4)
-    axes.text(0, 1.04, vertical, transform=axes.transAxes, color=MUTED, fontsize=_SIZE, va="bottom", ha="left",
-              clip_on=False).set_in_layout(False)  # fmt: skip
+    axes.set_xlabel(horizontal, color=MUTED, fontsize=_SIZE, labelpad=4, parse_math=False)
+    left = -axes.get_position().x0 / axes.get_position().width
+    axes.text(left, above, vertical, transform=axes.transAxes, color=INK, fontsize=_SIZE + 1, va="bottom", ha="left",
+              clip_on=False, parse_math=False)  # fmt: skip
 
 
 def direct_labels(axes: Axes, labels: Sequence[tuple[float, float, str, str]], offset: float = 7) -> None:
@@ -69,7 +70,7 @@ def direct_labels(axes: Axes, labels: Sequence[tuple[float, float, str, str]], o
         x, y, text, colour = labels[index]
         axes.annotate(
             text, (x, y), xytext=(offset, place - tops[index]), textcoords="offset points", color=colour,
-            fontsize=_SIZE, va="center", ha="left", annotation_clip=False, linespacing=1.15,
+            fontsize=_SIZE, va="center", ha="left", annotation_clip=False, linespacing=1.15, parse_math=False,
         )  # fmt: skip
 
 
@@ -113,8 +114,11 @@ def inline(figure: Figure, described: str, name: str) -> Html:
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
     text = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{name}-", text)
-    text = re.sub(r'(<svg[^>]*?)\s(width="[^"]*"|height="[^"]*")', r"\1", text)
-    text = re.sub(r'(<svg[^>]*?)\s(width="[^"]*"|height="[^"]*")', r"\1", text)
+    opening, rest = text.split(">", 1)
+    text = (
+        re.sub(r'\s(width|height)="[^"]*"', "", opening) + ">" + re.sub(r"<style.*?</style>", "", rest, flags=re.DOTALL)
+    )
+    text = text.replace(f"font-family: {_FONT}; ", "")
     return Html(text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(described, quote=True)}" ', 1))
 
 

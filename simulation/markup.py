@@ -17,7 +17,7 @@ class Html(str):
     __slots__ = ()
 
 
-def tag(name: str, *children: str, **attributes: str | bool | None) -> Html:
+def tag(name: str, /, *children: str, **attributes: str | bool | None) -> Html:
     """An element. Attribute names lose a trailing underscore (`class_`), other underscores become hyphens.
 
     | attribute | becomes     |
@@ -42,7 +42,9 @@ def _attribute(key: str, value: str | bool | None) -> str:
     return f" {name}" if value is True else f' {name}="{html.escape(str(value), quote=True)}"'
 
 
-def table(head: Iterable[str], rows: Iterable[Iterable[str]], *, numeric: Iterable[int] = (), **attributes: str) -> Html:
+def table(
+    head: Iterable[str], rows: Iterable[Iterable[str]], *, numeric: Iterable[int] = (), **attributes: str
+) -> Html:
     """A table in a box that scrolls sideways on a small screen; columns in `numeric` are set flush right."""
     right = frozenset(numeric)
 
@@ -50,9 +52,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]], *, numeric: Iterab
         made = []
         for index, cell in enumerate(cells):
             scope = "col" if kind == "th" else "row" if index == 0 else None
-            made.append(
-                tag("th" if scope else "td", cell, scope=scope, class_="number" if index in right else None)
-            )
+            made.append(tag("th" if scope else "td", cell, scope=scope, class_="number" if index in right else None))
         return tag("tr", *made)
 
     header = tag("thead", line(head, "th"))

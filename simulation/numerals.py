@@ -89,7 +89,7 @@ def metric_text(name: str, value: Any) -> str:
     found = number(value)
     if math.isnan(found):
         return "not a number"
-    return f"{100 * found:.1f} %" if name in _FRACTIONS and math.isfinite(found) else plain_text(found)
+    return f"{100 * found:.1f}\u00a0%" if name in _FRACTIONS and math.isfinite(found) else plain_text(found)
 
 
 def is_share(name: str) -> bool:
@@ -116,4 +116,4 @@ def certainty(epsilon: float, delta: float) -> float:
 def certainty_text(epsilon: float, delta: float) -> str:
     """`certainty` as a percentage, rounded up."""
     found = math.ceil(1000 * certainty(epsilon, delta) - _TINY) / 10
-    return f"{found:.1f} %" if found < 100 else "100 %"
+    return f"{found:.1f}\u00a0%" if found < 100 else "100\u00a0%"

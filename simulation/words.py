@@ -9,7 +9,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .numerals import certainty, certainty_text, epsilon_text, lower_text, number, small_text
+from .numerals import (
+    certainty,
+    certainty_text,
+    epsilon_text,
+    lower_text,
+    metric_name,
+    metric_text,
+    number,
+    plain_text,
+    small_text,
+)
 
 SECRETS: Mapping[tuple[str, str], str] = {
     ("owner", "add-remove"): "whether any one owner took part at all",
@@ -32,6 +42,7 @@ _TITLES: Mapping[str, str] = {
 }
 _SHORT: Mapping[str, str] = {"analyst": "analyst", "server": "server", "owners": "other owners"}
 
+_EQUALS = "\u00a0=\u00a0"  # a figure is not broken over two lines
 _USELESS = 0.9995  # a chance of being recognised above this is written out as what it is: no limit worth the name
 
 
@@ -66,8 +77,26 @@ def is_private(claim: Mapping[str, Any]) -> bool:
 def figure(claim: Mapping[str, Any]) -> str:
     """The claim's numbers: `ε = 4.00 at δ = 0.0011`."""
     if not is_private(claim):
-        return "not private (ε = ∞)"
-    return f"ε = {epsilon_text(claim.get('epsilon'))} at δ = {small_text(claim.get('delta'))}"
+        return f"not private (ε{_EQUALS}∞)"
+    return f"ε = {epsilon_text(claim.get('epsilon'))} at δ = {small_text(claim.get('delta'))}".replace(" = ", _EQUALS)
+
+
+def epsilon_range(claim: Mapping[str, Any]) -> str:
+    """ε in a table: one number, or the interval where no more is known."""
+    lower, upper = number(claim.get("epsilon_lower")), number(claim.get("epsilon"))
+    if _is_interval(lower, upper):
+        return f"{lower_text(lower)} – {epsilon_text(upper)}"
+    return epsilon_text(upper)
+
+
+def _is_interval(lower: float, upper: float) -> bool:
+    return math.isfinite(lower) and math.isfinite(upper) and lower < upper * (1 - 1e-3)
+
+
+def first_claim(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The claim of the budget's observer; empty where none was derived."""
+    found: Mapping[str, Any] = next(iter(result.get("privacy") or ()), {})
+    return found
 
 
 def promise(claim: Mapping[str, Any]) -> str:
@@ -82,7 +111,9 @@ def promise(claim: Mapping[str, Any]) -> str:
 
 def _helpers(claim: Mapping[str, Any]) -> str:
     count = int(number(claim.get("colluders", 0)) or 0)
-    return f"{count} owner{'s' if count != 1 else ''} who share{'s' if count == 1 else ''} all they know" if count else ""
+    return (
+        f"{count} owner{'s' if count != 1 else ''} who share{'s' if count == 1 else ''} all they know" if count else ""
+    )
 
 
 def _odds(claim: Mapping[str, Any]) -> str:
@@ -95,7 +126,7 @@ def _odds(claim: Mapping[str, Any]) -> str:
 
 def _interval(claim: Mapping[str, Any]) -> str:
     lower, upper = number(claim.get("epsilon_lower")), number(claim.get("epsilon"))
-    if not (math.isfinite(lower) and lower < upper * (1 - 1e-3)):
+    if not _is_interval(lower, upper):
         return ""
     return (
         f" The exact ε is only known to lie between {lower_text(lower)} and {epsilon_text(upper)}; "
@@ -190,21 +221,40 @@ def headline(result: Mapping[str, Any]) -> str:
     if not is_private(claim):
         return f"Not private (ε = ∞): {reason(claim)}."
     who = {
-        "analyst": "Someone who sees every published model",
-        "server": "Whoever runs the server",
-        "owners": "Another owner, who sees every model",
+        "analyst": "someone who sees every published model",
+        "server": "whoever runs the server",
+        "owners": "another owner, who sees every model,",
     }.get(str(claim.get("observer", "")), str(claim.get("observer", "")))
-    helped = f" and is helped by {_helpers(claim)}" if _helpers(claim) else ""
+    helped = f", helped by {_helpers(claim)}," if _helpers(claim) else ""
     epsilon, delta = number(claim.get("epsilon")), number(claim.get("delta"))
     often = (
-        "and may be right practically every time"
+        "practically every time"
         if certainty(epsilon, delta) >= _USELESS
-        else f"and from even odds is right at most {certainty_text(epsilon, delta)} of the time"
+        else f"at most {certainty_text(epsilon, delta)} of the time"
     )
     return (
-        f"{who}{helped} tries to tell {secret(claim)}, {often}: {figure(claim)}, "
-        f"{claim.get('unit')} level, {claim.get('relation')}, observer {claim.get('observer')}."
+        f"Starting from even odds, {who}{helped} is right {often} about {secret(claim)}: {figure(claim)} "
+        f"({claim.get('unit')} level, {claim.get('relation')}, observer {claim.get('observer')})."
     )
+
+
+def achieved(result: Mapping[str, Any], metric: str | None) -> str:
+    """What was trained, on how many owners, in how many rounds, and how good it became."""
+    config = result.get("config") or {}
+    task = config.get("task") or {}
+    model = (
+        f"A {task['model']} model for {task.get('use')}"
+        if task.get("model")
+        else f"A model for {task.get('use', 'a task')}"
+    )
+    rows = result.get("rounds") or ()
+    rounds = plain_text(rows[-1].get("round")) if rows else "0"
+    owners = plain_text((config.get("population") or {}).get("owners"))
+    told = f"{model} was trained over {owners} simulated owners in {rounds} round{'s' if rounds != '1' else ''}"
+    if metric is None:
+        return f"{told}; no metric was evaluated."
+    reached = metric_text(metric, (result.get("final") or {}).get(metric))
+    return f"{told}; on public test data its {metric_name(metric)} is {reached}."
 
 
 def seeded(result: Mapping[str, Any]) -> str:
