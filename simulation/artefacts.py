@@ -159,16 +159,22 @@ def saved_result(folder: RunFolder) -> dict[str, Any]:
 
 def begin(folder: RunFolder, config: Config, tasks: Path | None) -> None:
     """Write what a run starts with; a folder that cannot be written is left as it was."""
-    existed = folder.path.exists()
     try:
         write_whole(folder.origin, dumps({"folder": None if tasks is None else str(tasks)}).encode())
         write_whole(folder.config, config.to_toml().encode())
     except OSError as error:
-        if not existed:
-            with contextlib.suppress(OSError):
-                folder.origin.unlink(missing_ok=True)
-                folder.path.rmdir()
+        discard(folder)
         raise _cannot(folder.path, error, "nothing was started") from error
+
+
+def discard(folder: RunFolder) -> None:
+    """Take away what `begin` wrote, and the folder where nothing else is in it; for a run that never got anywhere."""
+    with contextlib.suppress(OSError):
+        for path in (folder.config, folder.origin, folder.rows):
+            path.unlink(missing_ok=True)
+        if folder.checkpoint.parent.is_dir():
+            folder.checkpoint.parent.rmdir()
+        folder.path.rmdir()
 
 
 def write_rows(folder: RunFolder, rows: Iterable[RoundRow]) -> None:

@@ -12,15 +12,15 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from ..config import Config, load
+from ..config import Config, load, parse
 from ..privacy.accounting.figures import Figures, account_within, figures
-from ..privacy.accounting.spend import budget_for
 from ..privacy.claim import ClaimError
 from ..privacy.entropy import SeededEntropy
 from ..privacy.ledger.memory import MemoryLedger, entry_from
 from ..server.checkpoint import CheckpointError, save
 from ..server.checkpoint import load as load_checkpoint
 from ..server.coordinator import Coordinator, Progress, Round, restored
+from ..strategies.budget import budget_for
 from ..strategies.federation import Federation, affordable_rounds, build, learner_for
 from ..tasks.device import device_named
 from ..tasks.evaluation import evaluate, owner_means, per_example
@@ -38,9 +38,9 @@ Source: TypeAlias = str | Path | Config
 
 
 def config_of(source: Source, overrides: Mapping[str, Any] | None = None) -> tuple[Config, Path | None]:
-    """The configuration and the folder that its own tasks are looked up in first."""
+    """The configuration, after `overrides`, and the folder that its own tasks are looked up in first."""
     if isinstance(source, Config):
-        return source, None
+        return (parse(source.to_toml(), overrides) if overrides else source), None
     return load(source, overrides), Path(source).resolve().parent
 
 
@@ -251,7 +251,7 @@ def prepare(
                 f"now seed {seed} and engine {chosen}; give the same again"
             )
     ledger = MemoryLedger(
-        budget_for(federation), [entry_from(row) for row in found.facts["ledger"]] if found is not None else ()
+        budget_for(federation, total), [entry_from(row) for row in found.facts["ledger"]] if found is not None else ()
     )
     coordinator = Coordinator(federation, transport, ledger, entropy, run=f"{config.name or 'run'}-{seed}")
     progress = coordinator.start(weights) if found is None else restored(found)
