@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..pipeline import Env, Stage, StageState, require
+from ..pipeline import Env, PipelineError, Stage, StageState, require
 from ..signal import Signal
 from ..updates import Dense, Updates
 from .clip import SLACK, factors, usable
@@ -59,10 +59,6 @@ class AdaptiveClip(Stage):
         require(
             signal.prior is None, "adaptive-clip", "the solver's own noise does not cover the bit", "use clip instead"
         )
-        require(
-            signal.expected is not None and signal.expected > 0, "adaptive-clip",
-            "nobody says how many contributions a round expects", "give the source Signal `expected`, a public number",
-        )  # fmt: skip
         joint = self.norm * math.hypot(1, self.bit_weight / 2)
         return dataclasses.replace(signal, dim=signal.dim + 1, sensitivity=joint, bound=joint, peak=joint, side=1)
 
@@ -83,8 +79,13 @@ class AdaptiveClip(Stage):
         return dataclasses.replace(self, norm=state[0])
 
     def learn(self, state: StageState, total: Tensor, signal: Signal) -> StageState:
+        if not signal.expected:
+            raise PipelineError(
+                "adaptive-clip: nobody says how many contributions a round expects; "
+                "give the source Signal `expected`, a public number above 0"
+            )
         (norm,) = state
         centred = float(total[-1]) / (self.bit_weight * norm * (1 - SLACK))
-        fraction = min(max(0.5 + centred / (signal.expected or 1.0), 0.0), 1.0)
+        fraction = min(max(0.5 + centred / signal.expected, 0.0), 1.0)
         norm *= math.exp(-self.learning_rate * (fraction - self.quantile))
         return (min(max(norm, _SHORTEST), _LONGEST),)

@@ -21,6 +21,7 @@ from .ring import WIDEST, bits_for, centred, fits, residues, tail
 from .streams import owner_streams
 
 _FINEST = 1 << 28
+_COARSEST = 2.0  # times the sensitivity: a ring that costs more is a mistake until somebody says otherwise
 _TRIES = 32
 _BLOCK = 1 << 18  # numbers that are rounded at a time: they stay in the cache
 _FLOAT = 2.0**-10  # float64 error of x/step below 2²⁸ steps, on both sides, with room
@@ -38,7 +39,8 @@ class Encode(Stage):
     with c = bound/step and β = e^(−½) (conditional randomised rounding of Kairouz, Liu, Steinke 2021). Integers of a lattice
     (`central-gaussian`, `own-gaussian`) are not rounded again, only taken into the ring.
 
-    `step = None` takes the finest at which `most` contributions fit, with room for shared noise up to `max_noise_multiplier`.
+    `step = None` takes the finest at which `most` contributions fit, with room for shared noise up to `max_noise_multiplier`,
+    and refuses a ring in which rounding would double the sensitivity.
     """
 
     bits: int = 20
@@ -74,6 +76,12 @@ class Encode(Stage):
         bounded("encode", signal)
         taken = self._at(signal, self._resolution(signal))
         fits("encode", taken, "leave step out, or give encode")
+        inflation = taken.inflation / signal.inflation
+        require(
+            self.step is not None or inflation <= _COARSEST, "encode",
+            f"rounding in a ring of {self.bits} bits makes the sensitivity, and so the noise, {inflation:.3g} times as large",
+            f"give {self._finer(signal)}, or a step of your own to have it so",
+        )  # fmt: skip
         return taken
 
     def send(self, updates: Updates, signal: Signal, env: Env) -> Updates:
@@ -127,6 +135,14 @@ class Encode(Stage):
             else:
                 high = middle - 1
         return float(low)
+
+    def _finer(self, signal: Signal) -> str:
+        for bits in range(self.bits + 1, WIDEST + 1):
+            finer = dataclasses.replace(self, bits=bits)
+            taken = finer._at(signal, finer._resolution(signal))
+            if taken.inflation <= _COARSEST * signal.inflation:
+                return f"bits = {bits}"
+        return "a shorter clip"
 
     def _room(self, signal: Signal, resolution: float) -> float:
         taken = self._at(signal, resolution)

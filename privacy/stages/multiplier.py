@@ -39,11 +39,6 @@ def with_noise(stage: Stage, noise_multiplier: float) -> Stage:
     return dataclasses.replace(stage, noise_multiplier=noise_multiplier)
 
 
-def awaits_noise(stage: Stage) -> bool:
-    """True for a noise stage whose multiplier is still "calibrate"."""
-    return getattr(stage, "noise_multiplier", None) == "calibrate"
-
-
 def first_noise(stage: str, signal: Signal) -> None:
     """Raise `PipelineError` unless this is the only noise and the unit's contribution is bounded."""
     require(

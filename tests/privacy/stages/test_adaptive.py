@@ -89,7 +89,7 @@ def test_it_needs_owners_and_a_public_denominator() -> None:
     with pytest.raises(PipelineError, match="unit is an example"):
         AdaptiveClip(1.0).declare(source(unit="example"))
     with pytest.raises(PipelineError, match="expects; give the source Signal"):
-        AdaptiveClip(1.0).declare(source(expected=None))
+        AdaptiveClip(1.0).learn((1.0,), torch.zeros(7), source(expected=None))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from tacit.privacy.pipeline import PipelineError
 from tacit.privacy.signal import Noise, Signal
 from tacit.privacy.stages.central import CentralGaussian
 from tacit.privacy.stages.clip import Clip
-from tacit.privacy.stages.multiplier import awaits_noise, checked, first_noise, solved, with_noise
+from tacit.privacy.stages.multiplier import checked, first_noise, solved, with_noise
 
 
 @pytest.mark.parametrize("found", [0, 0.0, 3.74, "calibrate"])
@@ -24,10 +24,7 @@ def test_what_is_refused(found: object) -> None:
 
 def test_a_multiplier_is_solved_once() -> None:
     waiting = CentralGaussian("calibrate")
-    assert awaits_noise(waiting)
     assert with_noise(waiting, 2.5) == CentralGaussian(2.5)
-    assert not awaits_noise(with_noise(waiting, 2.5))
-    assert not awaits_noise(Clip(1.0))
     assert solved("x", 2) == 2.0
     with pytest.raises(PipelineError, match="adds no noise"):
         with_noise(Clip(1.0), 1.0)

