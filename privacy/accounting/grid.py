@@ -112,8 +112,8 @@ def _variances(parts: Parts, step: float) -> tuple[float, float, float]:
     for pair, count in parts:
         cells = cut(pair, step)
         atoms = pessimistic(cells)
-        middle = float(atoms.mass @ atoms.losses)
-        total += count * float(atoms.mass @ (atoms.losses - middle) ** 2)
+        middle = float(np.sum(atoms.mass * atoms.losses))
+        total += count * float(np.sum(atoms.mass * (atoms.losses - middle) ** 2))
         mean += count * middle
         added += count * spread(cells)
     return added, total, mean
@@ -166,10 +166,10 @@ def _window(leaves: Sequence[tuple[Atoms, int]]) -> tuple[int, int, float]:
     step = leaves[0][0].step
     lowest = sum(count * atoms.first for atoms, count in leaves)
     highest = sum(count * (atoms.first + len(atoms.mass) - 1) for atoms, count in leaves)
-    means = [float(atoms.mass @ atoms.losses) for atoms, _ in leaves]
+    means = [float(np.sum(atoms.mass * atoms.losses)) for atoms, _ in leaves]
+    centred = [atoms.losses - mean for (atoms, _), mean in zip(leaves, means, strict=True)]
     variance = sum(
-        count * float(atoms.mass @ (atoms.losses - mean) ** 2)
-        for (atoms, count), mean in zip(leaves, means, strict=True)
+        count * float(np.sum(atoms.mass * loss**2)) for (atoms, count), loss in zip(leaves, centred, strict=True)
     )
     if variance <= 0 or highest - lowest < 4096:
         return lowest, highest, -math.inf
@@ -178,32 +178,27 @@ def _window(leaves: Sequence[tuple[Atoms, int]]) -> tuple[int, int, float]:
     low, high = lowest, highest
     # Around the Gaussian optimum of the bound; fixed orders too, for laws whose variance sits in a far tail.
     orders = np.append(math.sqrt(2 * reach / variance) * np.geomspace(1 / 64, 2, 11), np.geomspace(0.03, 30, 4))
-    for order in orders:
-        for sign in (1.0, -1.0):
-            cumulant = sum(
-                count * _log_moment(atoms, sign * order, mean)
-                for (atoms, count), mean in zip(leaves, means, strict=True)
-            )
-            bound = centre + sign * (cumulant + reach) / order
-            if not math.isfinite(bound):
-                continue
-            if sign > 0:
-                high = min(high, math.ceil(bound / step))
-            else:
-                low = max(low, math.floor(bound / step))
+    for order in np.concatenate([orders, -orders]):
+        cumulant = sum(
+            count * _log_moment(atoms.mass, order * loss) for (atoms, count), loss in zip(leaves, centred, strict=True)
+        )
+        bound = centre + (cumulant + reach) / order
+        if not math.isfinite(bound):
+            continue
+        if order > 0:
+            high = min(high, math.ceil(bound / step))
+        else:
+            low = max(low, math.floor(bound / step))
     # Too wide for memory: what lies below wraps to the top, which only raises δ.
     low = max(low, high - _MOST_POINTS)
     return low, max(high, low), (-reach if high < highest else -math.inf)
 
 
-def _log_moment(atoms: Atoms, order: float, mean: float) -> float:
-    """log E e^{order (L − mean)}."""
-    exponent = order * (atoms.losses - mean)
-    top = float(exponent.max())
-    if top < 600:
-        return math.log(float(atoms.mass @ np.exp(exponent)))
-    with np.errstate(divide="ignore"):
-        return float(logsumexp(np.log(atoms.mass) + exponent))
+def _log_moment(mass: Array, exponent: Array) -> float:
+    """log E e^{exponent}; ∞, a bound of no use, where it would overflow."""
+    if max(exponent[0], exponent[-1]) > 700:
+        return math.inf
+    return math.log(float(np.sum(mass * np.exp(exponent))))
 
 
 def delta(grid: Grid, epsilon: float) -> float:

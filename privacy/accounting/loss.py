@@ -122,7 +122,7 @@ def _lower_epsilon(parts: Parts, delta: float, tilt: float) -> float:
     step = max(grids.fitting_step(parts, FINE) / 4, grids.finest_step(parts))
     cells = [(cut(pair, step), count) for pair, count in parts]
     rounding = [(_rounding(one), count) for one, count in cells]
-    shift = sum(count * float(mass @ residue) for (mass, residue), count in rounding)
+    shift = sum(count * float(np.sum(mass * residue)) for (mass, residue), count in rounding)
     shift -= _slack(rounding, step, math.log(1 / (_UNLIKELY * delta)))
     leaves = [(_merged(one), count) for one, count in cells]
     flat = grids.compose(leaves, 0.0)
@@ -158,10 +158,10 @@ def _slack(rounding: list[tuple[tuple[Array, Array], int]], step: float, unlikel
     """t with P[Σ (mean − residue) > t] ≤ e^{−unlikely}, the best of Hoeffding's and Chernoff's bounds."""
     total = sum(count for _, count in rounding)
     best = step * math.sqrt(total * unlikely / 2)
-    for order in math.sqrt(2 * unlikely / total) / step * np.geomspace(1, 8, 7):
+    for order in math.sqrt(2 * unlikely / total) / step * np.geomspace(1, 4, 4):
         cumulant = 0.0
         for (mass, residue), count in rounding:
-            mean = float(mass @ residue)
-            cumulant += count * math.log(float(mass @ np.exp(order * (mean - residue))))
+            mean = float(np.sum(mass * residue))
+            cumulant += count * math.log(float(np.sum(mass * np.exp(order * (mean - residue)))))
         best = min(best, (cumulant + unlikely) / order)
     return best
