@@ -40,7 +40,8 @@ class Observer:
 class Claim:
     """One derived sentence: this `event`, for this unit, observer and relation; ε is what an accountant makes of it.
 
-    `event` uses the amplification by secret draws, `unamplified` does not; `delta_extra` is added to δ.
+    `event` uses the amplification by secret draws, `unamplified` does not; `delta_extra` is a total variation η, with which
+    the claim holds at δ + (1 + e^ε)·η.
     """
 
     unit: Unit

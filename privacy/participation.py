@@ -55,8 +55,8 @@ class Everyone:
         """Most rounds, of `rounds`, that one owner can be in."""
         return rounds
 
-    def amplified(self, event: Event, population: int) -> Event:
-        """The event of one round for an observer who does not know the draw."""
+    def amplified(self, event: Event, population: int, known: int = 0) -> Event:
+        """The event of one round for an observer who knows of `known` owners whether they were drawn, and of no others."""
         return event
 
 
@@ -97,11 +97,13 @@ class PoissonOwners:
     def times(self, rounds: int) -> int:
         return rounds
 
-    def amplified(self, event: Event, population: int) -> Event:
+    def amplified(self, event: Event, population: int, known: int = 0) -> Event:
         if self.rate == 1 and self.cap is None:
             return event
         if self.cap is None or self.cap >= population:
             return Poisson(self.rate, event)
+        if known:  # who else was drawn says how likely the cap cut the others: no bound is proven
+            return event
         if isinstance(event, Gaussian):
             return TruncatedPoisson(self.rate, self.cap, population, event)
         raise ParticipationError(
@@ -139,8 +141,10 @@ class FixedOwners:
     def times(self, rounds: int) -> int:
         return rounds
 
-    def amplified(self, event: Event, population: int) -> Event:
-        return event if self.cohort == population else FixedCohort(self.cohort, population, event)
+    def amplified(self, event: Event, population: int, known: int = 0) -> Event:
+        # With `known` owners out, and none of them drawn, the others are a cohort of population − known.
+        others = population - known
+        return event if self.cohort >= others else FixedCohort(self.cohort, others, event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +185,7 @@ class Cyclic:
     def times(self, rounds: int) -> int:
         return math.ceil(rounds / self.separation)
 
-    def amplified(self, event: Event, population: int) -> Event:
+    def amplified(self, event: Event, population: int, known: int = 0) -> Event:
         return event
 
 

@@ -53,7 +53,9 @@ class Schedule:
         hidden = observer.who == "analyst" or (observer.who == "owners" and not self.pipeline.final.masked)
         if not (rule.amplified and hidden and self.participation.secret):
             return event, event
-        return self.participation.amplified(event, self.population), event
+        # Colluders know whether they were drawn, and so does the owner who looks on.
+        known = observer.colluders + (observer.who == "owners")
+        return self.participation.amplified(event, self.population, known), event
 
     def events(self, observer: Observer, relation: Relation, rounds: int | None = None) -> tuple[Event, Event]:
         """The event of `rounds` rounds (all of them by default), amplified and not."""
@@ -62,7 +64,7 @@ class Schedule:
         return repeated(amplified, count), repeated(plain, count)
 
     def delta_extra(self, rounds: int | None = None) -> float:
-        """δ that approximations of the samplers add over the schedule."""
+        """Total variation that approximations of the samplers add over the schedule (see `Signal.delta_extra`)."""
         return self.pipeline.final.delta_extra * self.participation.times(self.rounds if rounds is None else rounds)
 
     def claim(self, observer: Observer, relation: Relation, rounds: int | None = None) -> Claim:

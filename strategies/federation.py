@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..config import Config, ConfigError, Row, chosen, described
@@ -110,7 +110,9 @@ def build(config: Config, folder: Path | None = None) -> Federation:
             for index, row in enumerate(config.privacy.pipeline)
         ]
         try:
-            source = solver.declare(algorithm.width * dim, least, most)
+            source = replace(
+                solver.declare(algorithm.width * dim, least, most), expected=participation.expected(owners)
+            )
             return solver, Schedule(pipeline(source, stages), participation, owners, config.rounds.total)
         except PipelineError as error:
             raise ConfigError(f"privacy.pipeline: {error}") from error
