@@ -213,17 +213,26 @@ def finish(folder: RunFolder, run: Run, reproduce: str) -> dict[str, Any]:
     return found
 
 
+def write_page(path: Path, content: str) -> None:
+    """Write a page beside the runs; raises `ArtefactError`."""
+    try:
+        write_whole(path, content.encode())
+    except OSError as error:
+        raise ArtefactError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+
+
 def changed_keys(first: Config, second: Config) -> list[str]:
     """The dotted keys in which two configurations differ."""
-    one, other = _leaves(first.model_dump()), _leaves(second.model_dump())
+    one, other = leaves(first.model_dump()), leaves(second.model_dump())
     return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 
-def _leaves(value: Any, at: str = "") -> dict[str, Any]:
+def leaves(value: Any, at: str = "") -> dict[str, Any]:
+    """A nested configuration as dotted keys and plain values."""
     if isinstance(value, dict) and value:
-        return {k: v for key, item in value.items() for k, v in _leaves(item, f"{at}.{key}".lstrip(".")).items()}
+        return {k: v for key, item in value.items() for k, v in leaves(item, f"{at}.{key}".lstrip(".")).items()}
     if isinstance(value, list | tuple) and value:
-        return {k: v for index, item in enumerate(value) for k, v in _leaves(item, f"{at}.{index}").items()}
+        return {k: v for index, item in enumerate(value) for k, v in leaves(item, f"{at}.{index}").items()}
     return {at: value}
 
 

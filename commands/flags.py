@@ -1,0 +1,28 @@
+"""Flags: options that mean the same in every verb."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, errors too.")]
+Settings: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a key of the configuration, e.g. rounds.total=80; repeatable."
+    ),
+]
+Configuration: TypeAlias = Annotated[Path, typer.Argument(metavar="CONFIG", help="The federation's TOML file.")]
+RunPath: TypeAlias = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as `simulate` leaves it.")]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
+Device: TypeAlias = Annotated[str, typer.Option("--device", help="auto, cpu, or cuda.")]
+Seed: TypeAlias = Annotated[int, typer.Option("--seed", help="Seed of every draw: same seed, same bits.")]
+
+
+def overrides(settings: list[str] | None) -> dict[str, Any]:
+    """The `--set` options as a mapping; raises `ConfigError` for one that is not key=value."""
+    from ..config import override
+
+    return dict(override(setting) for setting in settings or [])

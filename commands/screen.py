@@ -1,0 +1,56 @@
+"""Screen: where text goes. Results to standard output, progress and errors to standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def out() -> Console:
+    """The console of results; made anew, because the stream may have been replaced since."""
+    from rich.console import Console
+
+    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def err() -> Console:
+    """The console of progress and errors."""
+    from rich.console import Console
+
+    return Console(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def say(text: str = "") -> None:
+    """A line of a result, as it is: nothing in it is read as markup."""
+    out().print(text, markup=False)
+
+
+def note(text: str = "") -> None:
+    """A line beside the result, on standard error."""
+    err().print(text, markup=False)
+
+
+def show_json(value: Any) -> None:
+    """`value` as JSON on standard output, with nothing around it."""
+    from ..simulation.document import dumps
+
+    sys.stdout.write(dumps(value) + "\n")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, title: str | None = None) -> Table:
+    """A plain table: the first `left` columns are text, the rest numbers. Cells are never read as markup."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for index, name in enumerate(head):
+        made.add_column(Text(name), justify="left" if index < left else "right", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    return made
