@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .markup import Html, tag
+from .mechanism import mechanism
 from .numerals import number, plain_text
 
 _MOST = 7  # columns that fit a page; longer pipelines are drawn downwards
@@ -44,7 +45,7 @@ def diagram(result: Mapping[str, Any]) -> Html:
     rows = _rows(config)
     known = [_known(signal) for signal in signals]
     for index, signal in enumerate(signals):
-        row = rows[index] if index < len(rows) else {}
+        row = _settled(rows[index] if index < len(rows) else {}, signal)
         before = known[index - 1] if index else {}
         owner, server = _halves(index, signal, row, config)
         cells += [
@@ -66,6 +67,12 @@ def _rows(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [config.get("local") or {}, *stages]
 
 
+def _settled(row: Mapping[str, Any], signal: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the configuration set for a stage, with the value that was run: `"calibrate"` becomes the noise it was solved to."""
+    run = signal.get("parameters") or {}
+    return {key: run.get(key, value) for key, value in row.items()}
+
+
 def _halves(
     index: int, signal: Mapping[str, Any], row: Mapping[str, Any], config: Mapping[str, Any]
 ) -> tuple[Html, Html]:
@@ -73,11 +80,11 @@ def _halves(
     if index == 0:
         strategy = config.get("strategy") or {}
         return (
-            _box("train", f"{name}{_parameters(row)}", "owner"),
-            _box("new model", f"{strategy.get('use', '')}{_parameters(strategy)}", "server last"),
+            _box("train", name, "owner" + (" noise" if signal.get("prior") is not None else ""), _parameters(row)),
+            _box("new model", str(strategy.get("use", "")), "server last", _parameters(strategy)),
         )
     at_owner, at_server = _DEEDS.get(name, ("does its half", "undoes it"))
-    parameters = _parameters(row).removeprefix(", ")
+    parameters = _parameters(row)
     noisy = " noise" if any(noise.get("place") == "server" for noise in signal.get("noise") or ()) and at_server else ""
     drawn = " noise" if any(noise.get("place") != "server" for noise in signal.get("noise") or ()) else ""
     return (
@@ -90,21 +97,23 @@ def _box(title: str, text: str, kind: str, parameters: str = "") -> Html:
     inside = [tag("strong", title)] if title else []
     inside.append(tag("span", text))
     if parameters:
-        inside.append(tag("code", parameters))
+        first, *others = parameters.split("_")
+        # A long key breaks behind an underscore, not inside a word.
+        inside.append(tag("code", first, *(part for word in others for part in ("_", tag("wbr"), word))))
     return tag("div", *inside, class_=f"box {kind}")
 
 
 def _parameters(row: Mapping[str, Any]) -> str:
-    """`, norm = 0.3` and so on, without the row's name and without what was not set."""
+    """`norm = 0.3, …`, without the row's name and without what was not set."""
     given = [(key, value) for key, value in row.items() if key not in ("use", "stage") and value is not None]
-    return "".join(f", {key} = {_value(value)}" for key, value in given)
+    return ", ".join(f"{key} = {_value(value)}" for key, value in given)
 
 
 def _value(value: Any) -> str:
     return plain_text(value) if isinstance(value, float) else str(value)
 
 
-_KEYS = ("numbers", "sensitivity", "bound", "grid step", "ring", "noise σ", "readable")
+_KEYS = ("numbers", "sensitivity", "bound", "grid step", "ring", "noise inside", "noise σ", "readable")
 
 
 def _known(signal: Mapping[str, Any]) -> dict[str, str]:
@@ -119,6 +128,8 @@ def _known(signal: Mapping[str, Any]) -> dict[str, str]:
         rows["grid step"] = plain_text(scale)
     if signal.get("ring") is not None:
         rows["ring"] = f"mod 2^{signal['ring']}"
+    if signal.get("prior") is not None:
+        rows["noise inside"] = mechanism(signal["prior"])
     noises: Sequence[Mapping[str, Any]] = signal.get("noise") or ()
     if noises:
         rows["noise σ"] = " + ".join(_noise(noise, number(signal.get("sensitivity")) * unit) for noise in noises)
@@ -150,7 +161,7 @@ def _signal(known: Mapping[str, str], before: Mapping[str, str], keys: Sequence[
 
 def _sum(config: Mapping[str, Any]) -> Html:
     participation = (config.get("rounds") or {}).get("participation") or {}
-    who = f"{participation.get('use', '')}{_parameters(participation)}"
+    who = ", ".join(text for text in (str(participation.get("use", "")), _parameters(participation)) if text)
     return tag(
         "div", tag("b", "Σ", aria_hidden="true"), tag("strong", "sum over the cohort"), tag("span", who),
         tag("span", "only this crosses from the owner's half to the server's"), class_="sum",

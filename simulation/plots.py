@@ -117,7 +117,8 @@ def _epsilon_above(axes: Axes, spent: Curve) -> None:
     above.set_xticks(np.interp(values, spent.y, spent.x).tolist())
     above.set_xticklabels([*(f"{value:g}" for value in inner), epsilon_text(high)])
     above.tick_params(length=3, color=MUTED, labelcolor=SERIES[1], labelsize=9, pad=2)
-    axes.text(-0.012, 1.028, "ε spent", transform=axes.transAxes, color=SERIES[1], fontsize=9, ha="right", va="bottom")
+    left = -axes.get_position().x0 / axes.get_position().width
+    axes.text(left, 1.028, "ε spent", transform=axes.transAxes, color=SERIES[1], fontsize=9, ha="left", va="bottom")
 
 
 def leading_metric(result: Mapping[str, Any]) -> str | None:

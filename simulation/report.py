@@ -12,7 +12,8 @@ from typing import Any
 from . import words
 from .diagram import diagram
 from .markup import Html, table, tag
-from .numerals import epsilon_text, metric_name, metric_text, number, plain_text, small_text
+from .mechanism import mechanism
+from .numerals import epsilon_text, is_share, metric_name, metric_text, number, plain_text, small_text
 from .page import bullets, page, plotted, section
 from .plots import epsilon_plot, leading_metric, metric_plot, spread_plot
 
@@ -100,11 +101,13 @@ def _tiles(result: Mapping[str, Any]) -> Html:
         else (metric_text(metric, result["final"][metric]), f"{metric_name(metric)} on public test data", "main"),
         (f"ε = {epsilon_text(claim.get('epsilon'))}", _budgeted(result, claim), "main")
         if words.is_private(claim)
-        else ("ε = ∞", "not private", "main"),
+        else ("ε = ∞", "not private", "warn"),
         (small_text(claim.get("delta")), "δ, the probability that ε does not cover", None),
         (plain_text(owners), f"owners; {protected}" if claim else "owners", None),
         (_duration(number(timing.get("seconds"))), f"of training, {rate} owners a second", None),
     ]
+    if not words.is_private(claim):
+        del tiles[2]
     cells = [tag("div", tag("dt", text), tag("dd", value), class_=kind) for value, text, kind in tiles]
     return tag("dl", *cells, class_="tiles")
 
@@ -142,10 +145,13 @@ def _utility(result: Mapping[str, Any]) -> Html:
 
 
 def _spread_text(spread: Mapping[str, Any]) -> str:
-    metric = str(spread.get("metric", ""))
+    metric, cuts = str(spread.get("metric", "")), spread.get("quantiles") or {}
+    nine = f"at least {metric_text(metric, cuts.get('0.1'))}"
+    if not is_share(metric):
+        nine = f"at most {metric_text(metric, cuts.get('0.9'))}"
     return (
-        f"how the model serves each of {plain_text(spread.get('owners'))} owners, on its own training data; worst tenth on "
-        f"average {metric_text(metric, spread.get('worst_decile'))}. Only a simulator can see this."
+        f"nine of ten of the {plain_text(spread.get('owners'))} owners see {nine} on their own training data; the worst "
+        f"tenth averages {metric_text(metric, spread.get('worst_decile'))}. Only a simulator can see this."
     )
 
 
@@ -229,21 +235,21 @@ def _claims(result: Mapping[str, Any]) -> Html:
     cards = [_card(claim) for claim in claims]
     head = [
         "observer",
-        "unit",
-        "relation",
-        "adversary",
-        "basis",
+        "unit, relation",
+        "adversary, basis",
         "ε",
         "ε, draw known",
         "δ",
         "ε at δ = 10⁻⁵",
         "accountant",
+        "event",
     ]
     rows = [
         [
-            words.observer_short(claim), str(claim.get("unit")), str(claim.get("relation")), str(claim.get("adversary")),
-            str(claim.get("basis")), words.epsilon_range(claim), epsilon_text(claim.get("epsilon_unamplified")),
-            small_text(claim.get("delta")), epsilon_text(claim.get("epsilon_at_1e-5")), str(claim.get("accountant")),
+            words.observer_short(claim), f"{claim.get('unit')}, {claim.get('relation')}",
+            f"{claim.get('adversary')}, {claim.get('basis')}", words.epsilon_range(claim),
+            epsilon_text(claim.get("epsilon_unamplified")), small_text(claim.get("delta")),
+            epsilon_text(claim.get("epsilon_at_1e-5")), str(claim.get("accountant")), mechanism(claim.get("events")),
         ]
         for claim in claims
     ]  # fmt: skip
@@ -253,7 +259,7 @@ def _claims(result: Mapping[str, Any]) -> Html:
         tag("div", *cards, class_="claims"),
         tag("h3", "No claim protects"),
         bullets(words.general_limits()),
-        table(head, rows, numeric=(5, 6, 7, 8)),
+        table(head, rows, numeric=(3, 4, 5, 6)),
     )
 
 

@@ -47,7 +47,8 @@ class Timing:
 class Run:
     """A finished (or stopped) run.
 
-    `spread` holds each simulated owner's own metric on its own data, which only a simulator can see.
+    `spread` holds each simulated owner's own metric on its own data, which only a simulator can see; `curves` the ε of
+    every claim over rounds.
     """
 
     config: Config
@@ -61,6 +62,7 @@ class Run:
     notes: tuple[str, ...] = ()
     spread: Mapping[str, Any] = field(default_factory=dict, repr=False)
     signals: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    curves: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
 
     @property
     def final(self) -> SimpleNamespace:
@@ -91,6 +93,7 @@ class Run:
             "rounds": [row.to_json() for row in self.rounds],
             "final": dict(self.rounds[-1].metrics),
             "privacy": [figures.to_json() for figures in self.claims],
+            "curves": [dict(curve) for curve in self.curves],
             "pipeline": [dict(signal) for signal in self.signals],
             "spread": dict(self.spread),
             "notes": list(self.notes),

@@ -16,6 +16,7 @@ from ..config import Config, load, parse
 from ..privacy.accounting.figures import Figures, account_within, figures
 from ..privacy.claim import ClaimError
 from ..privacy.entropy import SeededEntropy
+from ..privacy.event import to_json
 from ..privacy.ledger.memory import MemoryLedger, entry_from
 from ..server.checkpoint import CheckpointError, save
 from ..server.checkpoint import load as load_checkpoint
@@ -26,6 +27,7 @@ from ..tasks.device import device_named
 from ..tasks.evaluation import evaluate, owner_means, per_example
 from ..tasks.metrics import worst_decile
 from ..tasks.task import Task
+from .curves import curves
 from .engines import PlainLoop
 from .population import Availability, Population, population_of
 from .result import RoundRow, Run, Timing
@@ -150,6 +152,7 @@ class Simulation:
             notes=tuple(self.notes),
             spread=self._spread(vector),
             signals=signal_rows(self.federation),
+            curves=curves(self.federation, self.progress.round),
         )
 
     def claims(self) -> tuple[Figures, ...]:
@@ -194,12 +197,15 @@ def epsilon_after(federation: Federation, rounds: int) -> float:
 
 def signal_rows(federation: Federation) -> tuple[Mapping[str, Any], ...]:
     """The pipeline as reports draw it: each stage with the Signal that leaves it."""
-    names = [federation.config.local["use"], *(row["stage"] for row in federation.config.privacy.pipeline)]
+    recipe = federation.recipe(federation.pipeline)
+    steps = [("use", recipe.solver), *(("stage", row) for row in recipe.pipeline)]
     rows = []
-    for name, signal in zip(names, federation.pipeline.signals, strict=True):
+    for (tag, row), signal in zip(steps, federation.pipeline.signals, strict=True):
         rows.append(
             {
-                "stage": name, "dim": signal.dim, "unit": signal.unit, "sensitivity": signal.sensitivity,
+                "stage": row[tag], "parameters": {key: value for key, value in row.items() if key != tag},
+                "prior": None if signal.prior is None else to_json(signal.prior),
+                "dim": signal.dim, "unit": signal.unit, "sensitivity": signal.sensitivity,
                 "bound": signal.bound, "scale": signal.scale, "ring": signal.ring, "masked": signal.masked,
                 "noise": [
                     {"law": n.law, "place": n.place, "std": math.sqrt(n.variance) * (signal.scale or 1.0)}

@@ -38,6 +38,7 @@ p { margin: .5rem 0; max-width: 46rem; }
 .tiles dd { margin: 0; font-size: 1.6rem; line-height: 1.25; font-weight: 600; letter-spacing: -.02em;
   white-space: nowrap; }
 .tiles .main dd { color: var(--accent); }
+.tiles .warn dd { color: var(--warn); }
 .tiles .text dd { font-size: 1.15rem; line-height: 2rem; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 1.75rem 2rem;
   margin: 1.25rem 0; }
@@ -74,7 +75,7 @@ pre { background: var(--ground); border: 1px solid var(--line); border-radius: 8
   white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.5; }
 summary { cursor: pointer; color: var(--accent); font-size: .95rem; padding: .3rem 0; }
 .pipeline { display: grid; grid-auto-flow: column; grid-template-rows: auto auto auto; margin: 1.3rem 0;
-  grid-template-columns: 5.2rem repeat(var(--columns), minmax(7.2rem, 1fr)) 7rem; column-gap: 1.3rem; }
+  grid-template-columns: 5.2rem repeat(var(--columns), minmax(7.2rem, 17rem)) 7rem; column-gap: 1.3rem; }
 .lane { font-size: .82rem; font-weight: 600; color: var(--muted); line-height: 1.3; padding-top: .75rem; }
 .box { position: relative; border: 1.5px solid var(--line); border-radius: 8px; background: var(--ground);
   padding: .6rem .7rem;

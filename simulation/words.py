@@ -90,7 +90,8 @@ def epsilon_range(claim: Mapping[str, Any]) -> str:
 
 
 def _is_interval(lower: float, upper: float) -> bool:
-    return math.isfinite(lower) and math.isfinite(upper) and lower < upper * (1 - 1e-3)
+    # A lower end of 0 says that nobody worked one out, which is no interval worth a sentence.
+    return 0 < lower < upper * (1 - 1e-3) and math.isfinite(upper)
 
 
 def first_claim(result: Mapping[str, Any]) -> Mapping[str, Any]:

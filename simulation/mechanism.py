@@ -1,0 +1,37 @@
+"""Mechanism: an event's JSON in one line, so that a reader can account it again: `80 × Poisson 0.5 of Gaussian 3.74`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .numerals import number, plain_text
+
+
+def mechanism(event: Any) -> str:
+    """The event in words; a noise multiplier is the number after the law. Unknown events give their name and fields."""
+    if not isinstance(event, Mapping):
+        return "unknown"
+    name, inner = str(event.get("event", "unknown")), mechanism(event["of"]) if "of" in event else ""
+    parts = event.get("parts")
+    if isinstance(parts, list | tuple):
+        return " + ".join(mechanism(part) for part in parts) or "nothing"
+    if name == "repeated":
+        return f"{plain_text(event.get('count'))} × {f'({inner})' if ' + ' in inner or ' × ' in inner else inner}"
+    if name == "poisson":
+        return f"Poisson {_exact(event.get('rate'))} of {inner}"
+    if name == "fixed-cohort":
+        return f"{plain_text(event.get('cohort'))} of {plain_text(event.get('population'))} drawn, {inner}"
+    if name in ("gaussian", "laplace"):
+        return f"{name.capitalize()} {_exact(event.get('noise_multiplier'))}"
+    if name == "non-private":
+        return "no privacy"
+    fields = ", ".join(f"{key} {_exact(value)}" for key, value in event.items() if key not in ("event", "of"))
+    return " ".join(part for part in (name, f"({fields})" if fields else "", f"of {inner}" if inner else "") if part)
+
+
+def _exact(value: Any) -> str:
+    """A number to six digits, enough to find ε again to three; lists are counted, not printed."""
+    if isinstance(value, list | tuple):
+        return f"of {len(value)} numbers"
+    return f"{number(value):.6g}" if isinstance(value, int | float) else str(value)
