@@ -8,10 +8,8 @@ previous checkpoint in place. Loading checks the digest first and runs no code.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
+
+from .whole import write_whole as write_whole
 
 FORMAT = 1
 _MAGIC = b"TACITCKP"
@@ -39,26 +39,6 @@ class Checkpoint:
     round: int
     facts: Mapping[str, Any]
     tensors: Mapping[str, Tensor] = field(repr=False)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`, entirely or not at all. Raises `OSError` and leaves the old file where it fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:

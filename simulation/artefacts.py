@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Config, ConfigError, parse
-from ..server.checkpoint import write_whole
+from ..server.whole import write_whole
 from .document import dumps, line
 from .result import RoundRow, Run
 from .weights import to_bytes

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from ..config import Config, from_mapping
-from ..server.checkpoint import write_whole
+from ..server.whole import write_whole
 from ..tasks.catalogue import lookup
 from ..tasks.evaluation import evaluate
 from ..tasks.task import Task
