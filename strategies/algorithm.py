@@ -58,6 +58,10 @@ class Algorithm:
         """Weights `[d]` and own state after one round whose contributions had the mean `mean` `[width·d]`."""
         return weights + self.server_lr * mean, {}
 
+    def for_cohort(self, fraction: float) -> Algorithm:
+        """The algorithm where rounds are expected to hold `fraction` of all owners; public, like the denominator."""
+        return self
+
     def check(self, solver: Solver) -> None:
         """Raise `AlgorithmError` for a solver with which the algorithm is wrong."""
         return

@@ -96,6 +96,7 @@ def build(config: Config, folder: Path | None = None) -> Federation:
         participation.check(owners)
     except ParticipationError as error:
         raise ConfigError(f"rounds.{error}") from error
+    algorithm = algorithm.for_cohort(min(1.0, participation.expected(owners) / owners))
     units = owners if config.privacy.unit == "owner" else task.unit_count
     delta = config.privacy.delta_for(units)
     dim = task.trainable(task.model()).dim

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from ..privacy.local import check_module, clipped_sum
-from ..tasks.task import Task, initial
 from .local import SolverError, Streams
 
 if TYPE_CHECKING:
@@ -39,12 +38,6 @@ class Learner:
         self._initial = trainable.flatten(self.module)
         self._buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
         self._checked = False
-
-    @classmethod
-    def of(cls, task: Task, seed: int = 0, device: str = "cpu") -> Learner:
-        """A learner of `task`; what does not train (a frozen backbone) is as `seed` made it, so all share the seed."""
-        module = initial(task, seed)
-        return cls(module, task.loss, task.trainable(module), device)
 
     @property
     def dim(self) -> int:

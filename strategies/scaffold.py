@@ -6,6 +6,7 @@ Algorithm 1, option II: owner i steps along g − cᵢ + c, then cᵢ⁺ = cᵢ 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -23,18 +24,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaffold(Algorithm):
-    """Contributions `[2d]` (Δy, Δc). `fraction` is |S|/N, the part of all owners in one round's expected cohort.
+    """Contributions `[2d]` (Δy, Δc). `fraction` is |S|/N, the part of all owners in one round's expected cohort; a
+    federation fills it in from its participation.
 
     An owner's control variate cᵢ stays with it and carries its data from round to round, which a bound per owner covers
     and a bound per example does not: solvers at example level are refused (PRIVACY.md 5).
     """
 
-    fraction: float = 1.0
+    fraction: float | None = None
     width: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         Algorithm.__post_init__(self)
-        require(0 < self.fraction <= 1, "fraction", self.fraction, "give expected cohort / owners, above 0 and up to 1")
+        valid = self.fraction is None or 0 < self.fraction <= 1
+        require(valid, "fraction", self.fraction, "give expected cohort / owners, above 0 and up to 1")
 
     def moments(self, dim: int) -> State:
         return {"control": torch.zeros(dim)}
@@ -42,10 +45,17 @@ class Scaffold(Algorithm):
     def broadcast(self, state: State) -> Tensor:
         return state["control"]
 
+    def for_cohort(self, fraction: float) -> Scaffold:
+        return dataclasses.replace(self, fraction=fraction) if self.fraction is None else self
+
     def check(self, solver: Solver) -> None:
         _plain(solver)
 
     def step(self, weights: Tensor, state: State, mean: Tensor) -> tuple[Tensor, State]:
+        if self.fraction is None:
+            raise AlgorithmError(
+                'strategy.use = "scaffold" does not know how many owners a round holds; call for_cohort(cohort / owners)'
+            )
         dim = len(weights)
         control = state["control"] + self.fraction * mean[dim:]
         return weights + self.server_lr * mean[:dim], {"control": control}

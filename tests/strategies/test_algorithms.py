@@ -29,7 +29,7 @@ from tacit.tasks.trainable import Trainable
 from torch import Tensor, nn
 
 DIM = 6
-ALL = [pytest.param(kind(), id=name) for name, kind in ALGORITHMS.items()]
+ALL = [pytest.param(kind().for_cohort(0.5), id=name) for name, kind in ALGORITHMS.items()]
 
 
 def means(algorithm: Algorithm, rounds: int, seed: int = 2) -> list[Tensor]:
@@ -72,7 +72,7 @@ def test_a_zero_mean_at_the_start_moves_nothing(algorithm: Algorithm) -> None:
 
 @pytest.mark.parametrize("name", list(ALGORITHMS))
 def test_tail_averaging_takes_all_of_them_and_changes_no_iterate(name: str) -> None:
-    plain, tailed = ALGORITHMS[name](), ALGORITHMS[name](tail_average=0.5)
+    plain, tailed = (ALGORITHMS[name](tail_average=part).for_cohort(0.5) for part in (0.0, 0.5))
     deltas = means(plain, 7)
     path, state = run(tailed, deltas)
     expected, _ = run(plain, deltas)

@@ -10,7 +10,6 @@ from tacit.strategies.local import SolverError, local_update, streams_of
 from tacit.strategies.solvers import Sgd
 from tacit.tasks.examples import Examples
 from tacit.tasks.losses import cross_entropy
-from tacit.tasks.task import Task
 from tacit.tasks.trainable import Trainable
 from torch import nn
 
@@ -86,13 +85,6 @@ def test_a_loss_that_hides_the_examples_is_refused() -> None:
     model = Learner(module, nn.CrossEntropyLoss(), Trainable(module))
     with pytest.raises(SolverError, match="one number per example"):
         model.gradient(model.weights(), owner())
-
-
-def test_the_learner_of_a_task_starts_where_the_task_does() -> None:
-    task = Task(model=lambda: nn.Linear(4, 3), loss=cross_entropy)
-    first, again, other = (Learner.of(task, seed).weights() for seed in (1, 1, 2))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
 
 
 @pytest.mark.gpu

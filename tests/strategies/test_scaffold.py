@@ -71,7 +71,7 @@ def rounds_of(
 
 def test_it_is_the_paper() -> None:
     learner, owners = model(), [owner(6, seed) for seed in (0, 1, 2)]
-    found, _, _ = rounds_of(Scaffold(server_lr=0.9), Sgd(lr=0.05, steps=4), learner, owners, 5)
+    found, _, _ = rounds_of(Scaffold(server_lr=0.9, fraction=1.0), Sgd(lr=0.05, steps=4), learner, owners, 5)
     torch.testing.assert_close(found, paper(learner, owners, 0.05, 4, 5, 0.9), atol=1e-5, rtol=1e-4)
 
 
@@ -99,7 +99,7 @@ def test_it_ends_nearer_to_the_optimum_than_fedavg_where_owners_differ() -> None
     learner, owners = model(), [owner(6, seed) for seed in (0, 1, 2)]
     union = Examples(torch.cat([o.inputs for o in owners]), torch.cat([o.targets for o in owners]))
     solver = Sgd(lr=0.05, steps=20)
-    ends = [rounds_of(algorithm, solver, learner, owners, 40)[0] for algorithm in (Scaffold(), FedAvg())]
+    ends = [rounds_of(algorithm, solver, learner, owners, 40)[0] for algorithm in (Scaffold(fraction=1.0), FedAvg())]
     lengths = [float(learner.gradient(weights, union).norm()) for weights in ends]
     assert lengths[0] < lengths[1] / 2
 
@@ -108,6 +108,14 @@ def test_only_a_fraction_of_the_owners_moves_the_control_by_its_part() -> None:
     mean = torch.ones(10)
     _, state = Scaffold(fraction=0.25).apply(torch.zeros(5), Scaffold().initial(5), mean, 1, 2)
     assert state["control"].tolist() == [0.25] * 5
+
+
+def test_a_federation_fills_the_fraction_in_and_nobody_guesses_it() -> None:
+    assert Scaffold().for_cohort(0.3) == Scaffold(fraction=0.3)
+    assert Scaffold(fraction=0.5).for_cohort(0.3) == Scaffold(fraction=0.5)
+    assert FedAvg().for_cohort(0.3) == FedAvg()
+    with pytest.raises(AlgorithmError, match="for_cohort"):
+        Scaffold().apply(torch.zeros(5), Scaffold().initial(5), torch.ones(10), 1, 2)
 
 
 def test_an_owner_without_examples_keeps_its_memory() -> None:
