@@ -77,7 +77,7 @@ def test_it_is_the_paper() -> None:
 
 def test_the_server_s_control_is_the_mean_of_the_owners() -> None:
     _, state, memories = rounds_of(
-        Scaffold(), Sgd(lr=0.05, steps=4), model(), [owner(6, seed) for seed in (0, 1, 2)], 4
+        Scaffold(fraction=1.0), Sgd(lr=0.05, steps=4), model(), [owner(6, seed) for seed in (0, 1, 2)], 4
     )
     torch.testing.assert_close(state["control"], torch.stack([m for m in memories if m is not None]).mean(0))
 
