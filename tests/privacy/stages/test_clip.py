@@ -69,6 +69,23 @@ def test_one_example_moves_the_projection_no_further_than_declared(
     assert float((first - second).norm()) <= declared
 
 
+def test_rounding_to_float32_is_part_of_what_one_example_moves() -> None:
+    """Two vectors an unmeasurable step apart, on either side of a rounding of the factor: all coordinates move."""
+
+    def shrunk(small: float) -> torch.Tensor:
+        return clip([[1.0, small]], 0.5)[0].to(torch.float64)
+
+    low, high = 0.0, 1e-3
+    for _ in range(200):
+        middle = float(torch.tensor((low + high) / 2, dtype=torch.float32))
+        if middle in (low, high):
+            break
+        low, high = (middle, high) if shrunk(middle)[0] == shrunk(0.0)[0] else (low, middle)
+    moved = float((shrunk(low) - shrunk(high)).norm())
+    assert moved > 100 * (high - low)
+    assert moved <= clipped(Signal(2, "example", sensitivity=high - low), 0.5).sensitivity
+
+
 def test_an_example_can_turn_a_projection_around() -> None:
     """Why the diameter, 2·norm, and not norm is the other bound: from one side of the ball to the other."""
     first, second = clip([[-1.0, 0.0], [9.0, 0.0]], 1.0)
