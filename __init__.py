@@ -1,6 +1,10 @@
 """Tacit: federated learning with derived privacy.
 
 The root is lazy: `import tacit` loads neither torch nor dp_accounting; a name loads its room on first use.
+
+    run = tacit.simulate("federation.toml", seed=7, set={"rounds.total": 80})
+    run.final.accuracy, run.claims, run.model(), run.table()
+    tacit.plan("federation.toml", target_epsilon=2.0).noise_multiplier
 """
 
 from __future__ import annotations
@@ -10,7 +14,25 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_HOME: dict[str, str] = {}
+_HOME: dict[str, str] = {
+    "Config": ".config",
+    "ConfigError": ".config",
+    "load": ".config",
+    "parse": ".config",
+    "simulate": ".simulation.run",
+    "rounds": ".simulation.run",
+    "simulate_into": ".simulation.kept",
+    "folder_for": ".simulation.kept",
+    "saved_run": ".simulation.saved",
+    "plan": ".simulation.planning",
+    "Task": ".tasks.task",
+    "Examples": ".tasks.examples",
+    "IID": ".tasks.partition",
+    "Dirichlet": ".tasks.partition",
+    "Shards": ".tasks.partition",
+    "QuantitySkew": ".tasks.partition",
+    "Natural": ".tasks.partition",
+}
 
 __all__ = ["__version__", *_HOME]
 

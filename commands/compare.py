@@ -10,8 +10,6 @@ import typer
 
 from .flags import Json
 
-NAME = "compare"
-
 
 def command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, as `simulate` leaves them.")],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from ..simulation.result import RoundRow, Run
     from ..simulation.run import Simulation
 
-NAME = "demo"
 SETTINGS = {
     "digits": "479 owners of three images each; hidden: whether an owner took part",
     "breast-cancer": "5 institutions of 91 records each; hidden: whether a record was used",
@@ -113,9 +111,9 @@ class Board:
             self._live.start()
         return self
 
-    def __exit__(self, *ending: object) -> None:
-        with nullcontext() if self._live is None else self._live:
-            return
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
 
     def watch(self, name: str) -> Any:
         """The watch of one setting."""

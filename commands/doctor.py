@@ -10,8 +10,6 @@ import typer
 from .faults import FailedError
 from .flags import Json
 
-NAME = "doctor"
-
 
 def command(
     out: Annotated[Path, typer.Option("--out", help="The folder that runs would be written to.")] = Path(),

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import click
 
 from .faults import FAILED, INTERRUPTED, REFUSED, USAGE, Fault, code_of, fault_of
 from .screen import err, show_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 TITLES: Mapping[int, str] = {
     FAILED: "failed",
@@ -46,7 +50,7 @@ def _fault(error: BaseException | None) -> Fault | None:
     """The fault of an error that ends a command line; None where there is none, or nobody foresaw it."""
     if error is None:
         return None
-    if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
+    if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):  # click turns the one into the other
         return Fault(INTERRUPTED, "Interrupted", _INTERRUPTED)
     if isinstance(error, click.ClickException):
         return Fault(USAGE, type(error).__name__, _usage(error))
@@ -64,14 +68,21 @@ def show(fault: Fault, as_json: bool) -> None:
     if as_json:
         show_json(fault.to_json())
         return
-    from rich.padding import Padding
     from rich.text import Text
 
     console = err()
     style = "yellow" if fault.code == INTERRUPTED else "bold red"
     console.print(Text.assemble(("tacit", "bold"), ": ", (TITLES[fault.code], style)))
     lines = fault.message.splitlines() or [fault.kind]
-    for each in lines[:_LONGEST]:
-        console.print(Padding(Text(each), (0, 0, 0, 2)))
     if len(lines) > _LONGEST:
-        console.print(Padding(Text(f"… and {len(lines) - _LONGEST} more; mend these first"), (0, 0, 0, 2)))
+        lines = [*lines[:_LONGEST], f"… and {len(lines) - _LONGEST} more; mend these first"]
+    for each in lines:
+        _indented(console, each)
+
+
+def _indented(console: Console, line: str) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    # Padding folds at the console's width, which only a terminal has.
+    console.print(Padding(Text(line), (0, 0, 0, 2), expand=False) if console.is_terminal else Text(f"  {line}"))

@@ -8,8 +8,6 @@ import typer
 
 from .flags import Json, RunPath
 
-NAME = "evaluate"
-
 
 def command(
     run: RunPath,

@@ -9,8 +9,6 @@ import typer
 
 from .flags import Json, RunPath
 
-NAME = "export"
-
 
 def command(
     run: RunPath,

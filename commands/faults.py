@@ -51,6 +51,8 @@ CODES: Mapping[str, int] = {
     "tacit.commands.faults.UnexpectedError": FAILED,
     "tacit.commands.faults.FailedError": FAILED,
     "tacit.commands.faults.StoppedError": INTERRUPTED,
+    "click.exceptions.ClickException": USAGE,
+    "click.exceptions.Abort": INTERRUPTED,
     "builtins.OSError": FAILED,
     "builtins.MemoryError": FAILED,
 }

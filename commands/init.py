@@ -10,8 +10,6 @@ import typer
 
 from .flags import Json
 
-NAME = "init"
-
 
 class Starter(StrEnum):
     """Tasks that a configuration can be started from."""

@@ -4,25 +4,44 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
+import click
 import typer
+from typer.utils import get_params_from_function
 
-from . import compare, demo, doctor, evaluate, export, init, plan, simulate
+from .compare import command as compare
+from .demo import command as demo
+from .doctor import command as doctor
 from .ending import Ending
+from .evaluate import command as evaluate
+from .export import command as export
 from .faults import Traced
+from .init import command as init
+from .plan import command as plan
+from .simulate import command as simulate
+
+VERBS: Mapping[str, Callable[..., None]] = {
+    "demo": demo,
+    "init": init,
+    "simulate": simulate,
+    "plan": plan,
+    "doctor": doctor,
+    "compare": compare,
+    "export": export,
+    "evaluate": evaluate,
+}
 
 app = typer.Typer(
     name="tacit",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, init, simulate, plan, doctor, compare, export, evaluate):
-    app.command(verb.NAME)(verb.command)
+for name, verb in VERBS.items():
+    app.command(name)(verb)
 
 
 @app.callback(invoke_without_command=True)
@@ -53,8 +72,23 @@ def run() -> None:
 def execute(arguments: Sequence[str]) -> int:
     """Run one command line; prints its result or its fault and returns the exit code."""
     ending = Ending(as_json="--json" in arguments)
-    program = typer.main.get_command(app)
+    program = _program()
     with ending, Traced():
         code = program.main(list(arguments), prog_name="tacit", standalone_mode=False)
         ending.code = code if isinstance(code, int) else 0
     return ending.code
+
+
+def _program() -> click.Command:
+    """The program as click runs it, with the help of its arguments.
+
+    Click 8.5 gives arguments a help of their own, empty, in which the one that this typer sets is lost.
+    """
+    program = typer.main.get_command(app)
+    commands = program.commands if isinstance(program, click.Group) else {}
+    for name, verb in VERBS.items():
+        declared = get_params_from_function(verb)
+        for parameter in commands[name].params:
+            if isinstance(parameter, click.Argument) and parameter.name is not None:
+                parameter.help = declared[parameter.name].default.help
+    return program

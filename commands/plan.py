@@ -1,7 +1,278 @@
 """`tacit plan`: what a schedule costs in privacy, or the noise that a target ε needs, before any data is touched."""
 
-NAME = "plan"
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .flags import Json, Settings, overrides
+
+_WIDE = 1.01  # from this ratio on the ends of the interval are told apart; below it they differ by arithmetic only
 
 
-def command() -> None:
-    """Say what it costs."""
+class Sampling(StrEnum):
+    """How the units of a round are drawn."""
+
+    none = "none"
+    poisson = "poisson"
+    fixed = "fixed"
+
+
+class Relation(StrEnum):
+    """How neighbouring data sets differ."""
+
+    add_remove = "add-remove"
+    zero_out = "zero-out"
+    replace_one = "replace-one"
+
+
+class Unit(StrEnum):
+    """Whose presence is hidden."""
+
+    example = "example"
+    owner = "owner"
+
+
+def command(
+    configuration: Annotated[
+        Path | None, typer.Argument(metavar="CONFIG", help="A federation's TOML file, or none and the options below.")
+    ] = None,
+    settings: Settings = None,
+    noise_multiplier: Annotated[
+        float | None, typer.Option(help="Standard deviation of the noise over the clipping norm.")
+    ] = None,
+    target_epsilon: Annotated[float | None, typer.Option(help="Solve for the noise that meets this ε.")] = None,
+    sampling: Annotated[Sampling | None, typer.Option(help="How units are drawn, in secret. Default: none.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Poisson: the probability of being drawn in a round.")] = None,
+    cohort: Annotated[int | None, typer.Option(help="Fixed: how many are drawn each round.")] = None,
+    population: Annotated[int | None, typer.Option(help="Fixed: out of how many.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Number of rounds (or steps).")] = None,
+    delta: Annotated[float | None, typer.Option(help="δ, below one over the number of units.")] = None,
+    relation: Annotated[
+        Relation | None, typer.Option(help="Default: add-remove; replace-one for fixed cohorts.")
+    ] = None,
+    unit: Annotated[Unit | None, typer.Option(help="What the numbers are about. Default: owner.")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Write ε over rounds to this .svg or .png. Default: plan.svg.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a schedule costs in privacy, or find the noise that a target ε needs, before any data is touched.
+
+    From a configuration, or from options alone. Where only an interval is known, ε is its upper end.
+
+    Example: `tacit plan federation.toml --target-epsilon 2`
+
+    Example: `tacit plan --noise-multiplier 1.1 --sampling poisson --rate 0.01 --rounds 1000 --delta 1e-5`
+    """
+    given: dict[str, Any] = {
+        "sampling": sampling, "rate": rate, "cohort": cohort, "population": population, "rounds": rounds,
+        "delta": delta, "relation": relation, "unit": unit,
+    }  # fmt: skip
+    numbers = {key: value for key, value in given.items() if value is not None}
+    _check_one(noise_multiplier, target_epsilon, needed=configuration is None)
+    if configuration is not None:
+        result = _of_configuration(configuration, settings, numbers, noise_multiplier, target_epsilon)
+    else:
+        result = _of_numbers(settings, numbers, noise_multiplier, target_epsilon)
+    drawn = None
+    if plot is not None or not as_json:
+        drawn = _plotted(result, plot or Path("plan.svg"), wanted=plot is not None)
+    if as_json:
+        from .screen import show_json
+
+        show_json(result)
+    else:
+        _show(result, drawn)
+
+
+def _of_configuration(
+    configuration: Path,
+    settings: list[str] | None,
+    numbers: Mapping[str, Any],
+    noise_multiplier: float | None,
+    target_epsilon: float | None,
+) -> dict[str, Any]:
+    from ..config import ConfigError, load
+
+    if numbers:
+        key = next(iter(numbers))
+        raise ConfigError(
+            f"--{key} = {numbers[key]}: the configuration says this already; change it there or with --set, for example "
+            f"--set {_KEYS[key]}"
+        )
+    changes = overrides(settings)
+    load(configuration, changes)  # a mistake in the file is told before torch is loaded
+    from ..simulation.planning import plan
+
+    return plan(configuration, set=changes, noise_multiplier=noise_multiplier, target_epsilon=target_epsilon).to_json()
+
+
+_KEYS: Mapping[str, str] = {
+    "sampling": 'rounds.participation.use="poisson"',
+    "rate": "rounds.participation.rate=0.1",
+    "cohort": "rounds.participation.cohort=10",
+    "population": "population.owners=1000",
+    "rounds": "rounds.total=80",
+    "delta": "privacy.delta=1e-5",
+    "relation": "privacy.relation=zero-out",
+    "unit": "privacy.unit=owner",
+}
+
+
+def _of_numbers(
+    settings: list[str] | None, numbers: dict[str, Any], noise_multiplier: float | None, target_epsilon: float | None
+) -> dict[str, Any]:
+    from ..config import ConfigError
+
+    if settings:
+        raise ConfigError("--set: changes a configuration, and none was given; name its file, or leave --set out")
+    faults = list(_faults(numbers))
+    if faults:
+        raise ConfigError("\n".join(faults))
+    from ..privacy.accounting.plan import plan
+
+    plain: dict[str, Any] = {
+        key: value.value if isinstance(value, StrEnum) else value for key, value in numbers.items()
+    }
+    return plan(noise_multiplier=noise_multiplier, target_epsilon=target_epsilon, **plain).to_json()
+
+
+def _check_one(noise_multiplier: float | None, target_epsilon: float | None, needed: bool) -> None:
+    """Raise `ConfigError` unless exactly one of the two is given (at most one beside a configuration)."""
+    from ..config import ConfigError
+
+    if noise_multiplier is not None and target_epsilon is not None:
+        raise ConfigError("--noise-multiplier and --target-epsilon: give one of them; each follows from the other")
+    if noise_multiplier is None and target_epsilon is None and needed:
+        raise ConfigError(
+            "neither CONFIG nor noise: name a federation's file, or give --noise-multiplier or --target-epsilon with "
+            "--rounds and --delta"
+        )
+    if noise_multiplier is not None and not 0 <= noise_multiplier < float("inf"):
+        raise ConfigError(f"--noise-multiplier = {noise_multiplier}: give a finite number of at least 0")
+    if target_epsilon is not None and not 0 < target_epsilon < float("inf"):
+        raise ConfigError(f"--target-epsilon = {target_epsilon}: give a finite number above 0")
+
+
+def _faults(numbers: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the options, one line each: option, value, remedy."""
+    sampling = str(numbers.get("sampling", "none"))
+    rate, cohort, population = (numbers.get(key) for key in ("rate", "cohort", "population"))
+    rounds, delta = numbers.get("rounds"), numbers.get("delta")
+    needs_rate, needs_cohort = sampling == "poisson", sampling == "fixed"
+    checks = (
+        (rounds is None, "--rounds is missing: give the number of rounds, for example --rounds 1000"),
+        (rounds is not None and rounds < 1, f"--rounds = {rounds}: give at least 1"),
+        (
+            delta is None,
+            "--delta is missing: give a number below one over the number of units, for example --delta 1e-5",
+        ),
+        (delta is not None and not 0 < delta < 1, f"--delta = {delta}: give a number between 0 and 1, such as 1e-5"),
+        (needs_rate and rate is None, "--sampling poisson: its rate is missing; add --rate 0.01, say"),
+        (not needs_rate and rate is not None, f"--rate = {rate}: belongs to Poisson sampling; add --sampling poisson"),
+        (rate is not None and not 0 < rate <= 1, f"--rate = {rate}: give a probability above 0 and up to 1"),
+        (needs_cohort and cohort is None, "--sampling fixed: the cohort is missing; add --cohort 10, say"),
+        (
+            needs_cohort and population is None,
+            "--sampling fixed: the population is missing; add --population 1000, say",
+        ),
+        (
+            not needs_cohort and cohort is not None,
+            f"--cohort = {cohort}: belongs to fixed cohorts; add --sampling fixed, or give Poisson sampling its --rate",
+        ),
+        (
+            not needs_cohort and population is not None,
+            f"--population = {population}: belongs to fixed cohorts; add --sampling fixed, or leave it out",
+        ),
+        (cohort is not None and cohort < 1, f"--cohort = {cohort}: give at least 1"),
+        (
+            cohort is not None and population is not None and cohort > population,
+            f"--cohort = {cohort} of --population = {population}: give at most {population}",
+        ),
+        (
+            needs_cohort and str(numbers.get("relation", "replace-one")) != "replace-one",
+            f"--relation = {numbers.get('relation')}: a fixed cohort amplifies with proof under replace-one only; leave "
+            f"--relation out, or take --sampling poisson, or --sampling none for no amplification",
+        ),
+        (
+            delta is not None
+            and population is not None
+            and 0 < delta < 1
+            and population > 0
+            and delta * population >= 1,
+            f"--delta = {delta} for {population} units: at such a δ publishing one unit in full counts as private; "
+            f"give less than {1 / max(population or 1, 1):.2g}",
+        ),
+    )
+    return [message for wrong, message in checks if wrong]
+
+
+def _plotted(result: Mapping[str, Any], path: Path, wanted: bool) -> Path | None:
+    """The file that holds ε over rounds; None where ε is infinite and no picture was asked for by name."""
+    from ..config import ConfigError
+
+    if path.suffix not in (".svg", ".png"):
+        raise ConfigError(f"--plot = {path}: give a name that ends in .svg or .png")
+    if result["epsilon"] == "inf":
+        if wanted:
+            raise ConfigError(f"--plot = {path}: ε is infinite, there is nothing to draw; add noise")
+        return None
+    from ..server.whole import write_whole
+    from ..simulation.plan_plot import plan_plot, plan_png
+
+    write_whole(path, plan_png(result) if path.suffix == ".png" else plan_plot(result))
+    return path
+
+
+def _show(result: Mapping[str, Any], drawn: Path | None) -> None:
+    from ..simulation.numerals import epsilon_text, lower_text, number, small_text
+    from .screen import out, say, table
+
+    risk = result["risk"]
+    rows = [["ε", epsilon_text(result["epsilon"])]]
+    if number(result["epsilon_upper"]) > _WIDE * number(result["epsilon_lower"]):
+        rows.append(
+            [
+                "  the truth lies between",
+                f"{lower_text(result['epsilon_lower'])} and {epsilon_text(result['epsilon_upper'])}",
+            ]
+        )
+    rows += [
+        ["  by Rényi accounting", epsilon_text(result["epsilon_rdp"])],
+        ["  for whoever knows the draws", epsilon_text(result["epsilon_unamplified"])],
+        ["δ", small_text(result["delta"])],
+        ["noise multiplier", "–" if result["noise_multiplier"] is None else f"{result['noise_multiplier']:.4g}"],
+        ["protects one", f"{result['unit']}, {result['relation']}"],
+        ["rounds", f"{result['rounds']:,}"],
+        ["accountant", str(result["accountant"])],
+        ["best attacker's advantage", f"{100 * risk['membership_advantage']:.2g} %"],
+        ["  found at 1 % false alarms", f"{100 * risk['tpr_at_1_percent_fpr']:.2g} %"],
+    ]
+    out().print(table(["plan", ""], rows))
+    curve = result["curve"]
+    picked = [curve[index] for index in sorted({round(i * (len(curve) - 1) / 5) for i in range(6)})] if curve else []
+    out().print(
+        table(
+            ["after rounds", *(f"{row['rounds']:,}" for row in picked)],
+            [["ε", *(epsilon_text(row["epsilon"]) for row in picked)]],
+        )
+    )
+    if "claims" in result:
+        from .summary import claims_table
+
+        out().print(claims_table(result["claims"]))
+        verdict = "fits" if result["within_budget"] else "does not fit"
+        budget = result["budget"]
+        say(
+            "budget.epsilon = inf: this federation is not private, whatever its pipeline adds"
+            if budget in ("inf", float("inf"))
+            else f"ε = {epsilon_text(result['epsilon'])} {verdict} budget.epsilon = {budget:g} for the {result['observer']}"
+        )
+    if drawn is not None:
+        say(f"Plot: {drawn}")

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+_UNSEEN_WIDTH = 120  # of tables that no terminal shows
+
 
 def out() -> Console:
     """The console of results; made anew, because the stream may have been replaced since."""
-    from rich.console import Console
-
-    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    return _console(sys.stdout)
 
 
 def err() -> Console:
     """The console of progress and errors."""
+    return _console(sys.stderr)
+
+
+def _console(stream: TextIO) -> Console:
+    """A console that folds lines on a terminal only: in a file or a pipe, a path or a command stays in one piece."""
     from rich.console import Console
 
-    return Console(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
+    terminal = stream.isatty()
+    width = None if terminal or "COLUMNS" in os.environ else _UNSEEN_WIDTH
+    return Console(file=stream, highlight=False, soft_wrap=not terminal, width=width)
 
 
 def say(text: str = "") -> None:

@@ -15,8 +15,6 @@ from .flags import Configuration, Device, Json, Quiet, Seed, Settings, overrides
 if TYPE_CHECKING:
     from ..simulation.artefacts import RunFolder
 
-NAME = "simulate"
-
 
 class Engine(StrEnum):
     """Engines by name, as `prepare` takes them."""

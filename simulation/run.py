@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -81,7 +81,7 @@ class Simulation:
     notes: list[str] = field(default_factory=list)
     settled: Settled | None = field(default=None, repr=False)
 
-    def rounds(self, watch: Watch | None = None) -> Iterator[RoundRow]:
+    def rounds(self, watch: Watch | None = None) -> Generator[RoundRow, None, None]:
         """Run the remaining rounds; yields a row for every evaluated one. Saves on any way out."""
         every = self.federation.config.evaluation.every
         saved = -math.inf  # the first round is kept at once
