@@ -127,8 +127,9 @@ _NARROW = """
 @media (max-width: 40rem) { body { padding: 1.4rem 1rem 3rem; } h1 { font-size: 1.5rem; } .lead { font-size: 1.02rem;
   }
   .tiles { grid-template-columns: 1fr 1fr; } .tiles dd { font-size: 1.3rem; } .tiles div { padding: .65rem .8rem; } }
-@media print { body { max-width: none; padding: 0; font-size: 10pt; } h2 { break-after: avoid; margin-top: 1.6rem; }
-  .scroll { overflow: visible; } pre, .pipeline, .tiles { break-inside: avoid; } details { display: none; } NARROW }
+@media print { html { font-size: 9pt; } body { max-width: none; padding: 0; } .plots { grid-template-columns: 1fr 1fr; }
+  h2 { break-after: avoid; margin-top: 1.6rem; }
+  .scroll { overflow: visible; } .pipeline, .tiles { break-inside: avoid; } details { display: none; } NARROW }
 """
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Callable
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -111,3 +113,61 @@ def changed() -> Callable[..., dict[str, Any]]:
         return made
 
     return change
+
+
+class Page(HTMLParser):
+    """An HTML page read strictly: what is opened is closed, in order, and nothing is left over."""
+
+    VOID = frozenset({"meta", "wbr"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.ids: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.pieces: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes += attrs
+        self.ids += [value for name, value in attrs if name == "id" and value is not None]
+        assert len({name for name, _ in attrs}) == len(attrs), f"an attribute twice in <{tag}>"
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> without a start"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.pieces.append(data)
+
+    @property
+    def text(self) -> str:
+        """All that a reader sees, on one line, breakable spaces only."""
+        return " ".join("".join(self.pieces).split())
+
+
+@pytest.fixture
+def read() -> Callable[[str], Page]:
+    """Reads a page strictly, and checks that it loads nothing from elsewhere and runs nothing."""
+
+    def reader(text: str) -> Page:
+        page = Page(text)
+        assert len(page.ids) == len(set(page.ids))
+        assert not re.search(r"https?:|@import|url\((?!#)", text)
+        assert page.tags.isdisjoint({"script", "link", "iframe", "object", "embed", "img", "base", "form"})
+        assert not any(name.startswith("on") or name in ("src", "href", "action") for name, _ in page.attributes)
+        return page
+
+    return reader
