@@ -3,6 +3,7 @@
 import contextlib
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from tacit.privacy.entropy import SeededEntropy
 from tacit.privacy.pipeline import Env, PipelineError, pipeline
 from tacit.privacy.signal import Signal
+from tacit.privacy.stages import encode
 from tacit.privacy.stages.clip import Clip
 from tacit.privacy.stages.discrete import DiscreteGaussian
 from tacit.privacy.stages.encode import Encode
@@ -68,6 +70,28 @@ def test_truncation_is_the_last_resort() -> None:
         for bound in (1.9, 1.2)
     }
     assert rounded == {1.9: {1, 2}, 1.2: {1}}
+
+
+class Unlucky:
+    """Always rounds away from the floor."""
+
+    def uniform(self, count: int) -> np.ndarray:
+        return np.full(count, 1 - 2.0**-53)
+
+
+def test_rounding_that_never_fits_ends_towards_zero() -> None:
+    scaled = torch.tensor([[1.5, -1.5], [0.2, 0.0]], dtype=torch.float64)
+    found = encode._shortened(torch.tensor([[2.0, -2.0], [0.0, 0.0]], dtype=torch.float64), scaled, [Unlucky()] * 2, 4)
+    assert found.tolist() == [[1, -1], [0, 0]]
+
+
+@pytest.mark.parametrize("unit", ["owner", "example"])
+def test_what_broke_its_bound_becomes_the_zero_vector(unit: str) -> None:
+    """As clip would have it, also where an engine forgot the clip: only the vector that broke it, in any unit."""
+    signal = Signal(2, unit, sensitivity=1.0, bound=1.0, peak=1.0, least=4, most=4)
+    values = torch.tensor([[math.nan, 0.1], [0.1, math.inf], [3e38, 0.1], [0.25, 0.25]])
+    sent = centred(Encode(bits=24, step=2.0**-10).send(Dense(values), signal, env(4)).dense(), 24)
+    assert sent.tolist() == [[0, 0], [0, 0], [0, 0], [256, 256]]
 
 
 def test_examples_are_charged_for_rounding_their_sum() -> None:

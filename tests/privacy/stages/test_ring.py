@@ -21,6 +21,10 @@ def test_sums_survive_the_ring(bits: int, data: st.DataObject) -> None:
     assert int(centred(wrapped.sum(), bits)) == sum(parts)
 
 
+def test_the_ends_of_the_ring() -> None:
+    assert centred(torch.tensor([127, 128, 255, 256, -128, -129]), 8).tolist() == [127, -128, -1, 0, -128, 127]
+
+
 @given(st.integers(0, 2**61))
 def test_bits_for_a_largest_value(largest: int) -> None:
     bits = bits_for(float(largest))
