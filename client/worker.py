@@ -65,6 +65,7 @@ def plan_of(recipe: Recipe, dim: int) -> Plan:
         solver: Solver = chosen(recipe.solver, "use", SOLVERS, "local")
         algorithm: Algorithm = chosen(recipe.algorithm, "use", ALGORITHMS, "strategy")
         stages = [chosen(row, "stage", STAGES, f"pipeline.{i}") for i, row in enumerate(recipe.pipeline)]
+        algorithm.check(solver)
         source = solver.declare(algorithm.width * dim, recipe.least, recipe.most)
         return Plan(solver, algorithm, pipeline(source, stages))
     except (ConfigError, PipelineError) as error:

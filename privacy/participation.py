@@ -82,8 +82,9 @@ class PoissonOwners:
             )
 
     def draw(self, population: int, round: int, stream: Stream) -> NDArray[np.int64]:
-        # A 53-bit uniform below `rate` has a probability within 2⁻⁵³ of it, rounded towards the smaller.
-        chosen = np.flatnonzero(stream.uniform(population) < self.rate).astype(np.int64)
+        # 53-bit words below ⌊rate · 2⁵³⌋: a probability of at most `rate`, by less than 2⁻⁵³.
+        words = stream.words(population) >> np.uint64(11)
+        chosen = np.flatnonzero(words < np.uint64(math.floor(math.ldexp(self.rate, 53)))).astype(np.int64)
         if self.cap is not None and len(chosen) > self.cap:
             chosen = chosen[_subset(stream, len(chosen), self.cap)]
         return chosen

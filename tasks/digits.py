@@ -31,14 +31,14 @@ Model: TypeAlias = tuple[Callable[[], nn.Module], Callable[[torch.Tensor], torch
 
 # What each model is, and what it sees of images `[N, 8, 8]` with ink in [0, 1].
 MODELS: Mapping[str, Model] = {
-    "softmax": (partial(linear, 128, 10), orientation_features),
+    "softmax": (partial(linear, 128, 10, bias=False), orientation_features),
     "mlp": (partial(mlp, 64, 32, 10), partial(torch.flatten, start_dim=1)),
     "cnn": (Cnn, partial(torch.unsqueeze, dim=1)),
 }
 
 
 def digits(*, model: str = "softmax", split: int = 0) -> Task:
-    """Recognise a digit. `model`: softmax on fixed edge features (1,290 parameters), mlp or cnn on pixels.
+    """Recognise a digit. `model`: softmax on fixed edge features (1,280 parameters), mlp or cnn on pixels.
 
     `split` picks another public division into training and test images; 0 is the usual one.
     """

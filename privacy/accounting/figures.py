@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..claim import Claim
@@ -74,4 +74,6 @@ def account_within(event: Event, relation: Relation, delta: float, extra: float)
         if found.epsilon <= ceiling:
             return found
         guess = found.epsilon
-    return Account(math.inf, math.inf, math.inf, math.inf, "none")
+    return replace(
+        found, epsilon=math.inf, lower=0.0, upper=math.inf, epsilon_rdp=math.inf, accountant="none", delta=delta
+    )
