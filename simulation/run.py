@@ -31,7 +31,7 @@ from .curves import curves
 from .engines import PlainLoop
 from .population import Availability, Population, population_of
 from .result import RoundRow, Run, Timing
-from .transport import InMemory, Vectorised
+from .transport import InMemory, SimulationError, Vectorised
 
 _CHECKPOINT_EVERY = 5.0  # seconds between checkpoints; one is also written at every interruption
 
@@ -90,6 +90,10 @@ class Simulation:
         torch.set_num_threads(1)  # owners' models are small: threads inside an operation only wait for one another
         try:
             for progress, record in self.coordinator.rounds(self.progress, self.total):
+                if not bool(torch.isfinite(progress.weights).all()):
+                    raise SimulationError(
+                        f"round {record.number}: the model is not finite; lower strategy.server_lr or local.lr"
+                    )
                 self.progress = progress
                 self.trained += record.survived
                 self.seconds = time.perf_counter() - started

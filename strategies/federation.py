@@ -151,13 +151,21 @@ def _settled(
         except ClaimError as error:
             raise ConfigError(f"privacy: {error}") from error
 
-    if isinstance(event(1.0), NonPrivate):
-        raise ConfigError(_unreachable(config, event(1.0)))
+    _refuse_nothing(config, assemble(with_noise(1.0))[1], observer)
     return with_noise(noise_multiplier(event, config.privacy.relation, delta, config.budget.epsilon))
 
 
-def _unreachable(config: Config, event: Event) -> str:
-    why = event.reason if isinstance(event, NonPrivate) else ""
+def _refuse_nothing(config: Config, schedule: Schedule, observer: Observer) -> None:
+    """Raise `ConfigError` for a finite budget against an observer who sees something without noise."""
+    try:
+        event = schedule.round_events(observer, config.privacy.relation)[0]
+    except ClaimError as error:
+        raise ConfigError(f"privacy: {error}") from error
+    if isinstance(event, NonPrivate):
+        raise ConfigError(_unreachable(config, event.reason))
+
+
+def _unreachable(config: Config, why: str) -> str:
     return (
         f"budget.epsilon = {config.budget.epsilon:g} for the observer {config.budget.observer!r} cannot be met: {why}; "
         f"budget for another observer, add noise that this one cannot see behind, or say epsilon = inf"
@@ -175,14 +183,8 @@ def _check(federation: Federation) -> None:
         )
     federation.algorithm.check(federation.solver)
     federation.solver.check(federation.task.model())
-    if not config.private:
-        return
-    try:
-        event = federation.schedule.events(federation.observer, config.privacy.relation)[0]
-    except ClaimError as error:
-        raise ConfigError(f"privacy: {error}") from error
-    if isinstance(event, NonPrivate):
-        raise ConfigError(_unreachable(config, event))
+    if config.private:
+        _refuse_nothing(config, federation.schedule, federation.observer)
 
 
 def affordable_rounds(federation: Federation) -> tuple[int, list[str]]:
