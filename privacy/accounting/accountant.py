@@ -19,7 +19,7 @@ from . import leaves as leaf_table
 from .multiset import Multiset, least_multiset, multiset
 from .relation import checked_delta, checked_epsilon, checked_relation, norm_factor
 
-Accountant: TypeAlias = Literal["pld", "rdp", "none"]
+Accountant: TypeAlias = Literal["pld", "rdp", "pure", "none"]
 
 # Tilts beyond it belong to ε below 1e-4, where nothing needs them.
 _MOST_TILT = 1e5
@@ -30,8 +30,9 @@ class Account:
     """ε of one event at δ.
 
     `epsilon` = `upper` is what to report; `epsilon_rdp` is what RDP alone would say and is never below it.
-    `accountant` names whose bound `epsilon` is: "pld" (closed form for a single Gaussian), "rdp", or "none" where
-    nothing was released or nothing was private. `order` is RDP's optimal order, 0 where there is none.
+    `accountant` names whose bound `epsilon` is: "pld" (closed form for a single Gaussian), "rdp", "pure" (the sum of
+    the largest losses), or "none" where nothing was released or nothing was private. `order` is RDP's optimal order,
+    0 where there is none.
     """
 
     epsilon: float
@@ -82,6 +83,8 @@ def delta(event: Event, relation: Relation, epsilon: float) -> float:
         return 1.0
     if leaves.gaussian is not None:
         return gaussian.delta(leaves.gaussian / norm_factor(relation), epsilon)
+    if epsilon >= leaf_table.total_pure(leaves, relation):
+        return 0.0
     by_rdp = renyi.delta(leaf_table.total_rdp(leaves, relation), epsilon)
     directions = loss.upper_parts(leaves, relation)
     if directions is None:
@@ -108,11 +111,17 @@ def _upper(
     if leaves.gaussian is not None:
         exact = gaussian.epsilon(leaves.gaussian / norm_factor(relation), delta)
         return exact, max(by_rdp, exact), "pld", order
+    best = by_rdp
+    accountant: Accountant = "rdp"
     directions = loss.upper_parts(leaves, relation)
-    if directions is None:
-        return by_rdp, by_rdp, "rdp", order
-    by_pld = loss.upper_epsilon(directions, delta, tolerance, _tilt(leaves, relation, delta))
-    return (by_pld, by_rdp, "pld", order) if by_pld <= by_rdp else (by_rdp, by_rdp, "rdp", order)
+    if directions is not None:
+        by_pld = loss.upper_epsilon(directions, delta, tolerance, _tilt(leaves, relation, delta))
+        if by_pld <= best:
+            best, accountant = by_pld, "pld"
+    pure = leaf_table.total_pure(leaves, relation)
+    if pure < best:
+        best, accountant = pure, "pure"
+    return best, by_rdp, accountant, order
 
 
 @lru_cache(maxsize=256)

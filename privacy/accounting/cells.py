@@ -34,7 +34,7 @@ class Cells:
     @property
     def edges(self) -> Array:
         """e_0 … e_n, one more than there are cells."""
-        return (self.first + np.arange(len(self.p) + 1)) * self.step
+        return np.asarray((self.first + np.arange(len(self.p) + 1)) * self.step, dtype=np.float64)
 
     @property
     def upper_share(self) -> Array:
@@ -54,7 +54,7 @@ class Cells:
 def cut(pair: Pair, step: float) -> Cells:
     """The cells of `pair` at this step, covering [pair.low, pair.high]."""
     first = math.floor(pair.low / step) - 1
-    edges = (first + np.arange(math.ceil(pair.high / step) - first + 2)) * step
+    edges = np.asarray((first + np.arange(math.ceil(pair.high / step) - first + 2)) * step, dtype=np.float64)
     p_above, q_above = pair.above(edges)
     p_below, q_below = pair.below(edges)
     return Cells(

@@ -25,6 +25,7 @@ Parts: TypeAlias = Sequence[tuple[Pair, int]]
 
 # Mass that the composed grid may leave out at either end, under the tilted law.
 _OUTSIDE = 1e-16
+_NO_VARIANCE = 1e-14  # of the composed loss: an error in ε below 1e-6, whatever the tolerance
 _IDLE = 1e-22
 _MOST_POINTS = 2**22
 _FINEST_STEP = 1e-9  # float64 resolves losses to about 1e-16
@@ -42,7 +43,7 @@ class Atoms:
 
     @property
     def losses(self) -> Array:
-        return (self.first + np.arange(len(self.mass))) * self.step
+        return np.asarray((self.first + np.arange(len(self.mass))) * self.step, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +91,8 @@ def fitting_step(parts: Parts, tolerance: float) -> float:
         added, total, mean = _variances(parts, step)
         width = math.sqrt(total) * 17
         largest = max(1e-3, 2e-5 * (width + abs(mean)))
-        if (added <= tolerance * (total - added) and step <= largest) or step <= _finest(parts, width):
+        good = added <= max(tolerance * (total - added), _NO_VARIANCE)
+        if (good and step <= largest) or step <= _finest(parts, width):
             break
         want = step * math.sqrt(tolerance * max(total - added, 0.05 * total) / added) * 0.8 if added > 0 else step
         step = max(min(want, largest, step * 0.9), _finest(parts, width))
@@ -139,8 +141,9 @@ def compose(leaves: Sequence[tuple[Atoms, int]], tilt: float) -> Grid:
     mass = np.roll(irfft(spectrum, size), (shift - low) % size)
     error = _rounding(leaves, size) * math.sqrt(size) * float(np.linalg.norm(mass))
     losses = (low + np.arange(size)) * step
-    with np.errstate(divide="ignore", over="ignore"):
-        mass = np.exp(np.log(np.maximum(mass, 0.0)) - tilt * losses + log_scale)
+    with np.errstate(divide="ignore"):
+        # Far below the tail that the tilt serves, rounding error is blown up; no mass is more than 1.
+        mass = np.exp(np.minimum(np.log(np.maximum(mass, 0.0)) - tilt * losses + log_scale, 0.0))
     # Tilted mass beyond the top wraps to the bottom, where it does not count: P[L > top] ≤ M e^{−λ·top} · tilted tail.
     finite = -sum(count * math.log1p(-min(atoms.infinite, 1 - 1e-16)) for atoms, count in leaves)
     beyond = math.exp(min(log_scale - tilt * (low + size - 1) * step + log_beyond, 0.0))
@@ -176,8 +179,11 @@ def _window(leaves: Sequence[tuple[Atoms, int]]) -> tuple[int, int, float]:
     centre = sum(count * mean for (_, count), mean in zip(leaves, means, strict=True))
     reach = math.log(1 / _OUTSIDE)
     low, high = lowest, highest
-    # Around the Gaussian optimum of the bound; fixed orders too, for laws whose variance sits in a far tail.
-    orders = np.append(math.sqrt(2 * reach / variance) * np.geomspace(1 / 64, 2, 11), np.geomspace(0.03, 30, 4))
+    # Around the Gaussian optimum of the bound, and around that of a law whose variance sits in a far tail.
+    furthest = max(max(-float(loss[0]), float(loss[-1])) for loss in centred)
+    orders = np.append(
+        math.sqrt(2 * reach / variance) * np.geomspace(1 / 64, 2, 11), reach / furthest * np.geomspace(0.3, 3, 6)
+    )
     for order in np.concatenate([orders, -orders]):
         cumulant = sum(
             count * _log_moment(atoms.mass, order * loss) for (atoms, count), loss in zip(leaves, centred, strict=True)
@@ -222,9 +228,9 @@ def profile(grid: Grid, least: float) -> tuple[Array, Array, Array]:
     """The losses ℓ_i ≥ `least` of the grid, Σ_{j≥i} p_j, and Σ_{j≥i} p_j e^{ℓ_i − ℓ_j}; δ(ℓ_i) is their difference."""
     start = min(max(0, math.ceil(least / grid.step) - grid.first), len(grid.mass))
     mass = grid.mass[start:]
-    places = (grid.first + start + np.arange(len(mass))) * grid.step
+    places = np.asarray((grid.first + start + np.arange(len(mass))) * grid.step, dtype=np.float64)
     # By its recurrence, so that no exponential of a large loss is ever taken.
-    kept = lfilter([1.0], [1.0, -math.exp(-grid.step)], mass[::-1])[::-1]
+    kept = np.asarray(lfilter([1.0], [1.0, -math.exp(-grid.step)], mass[::-1])[::-1], dtype=np.float64)
     return places, np.cumsum(mass[::-1])[::-1], kept
 
 

@@ -125,12 +125,34 @@ def rdp(leaf: Event, relation: Relation) -> Array:
     return vector
 
 
+def total_pure(leaves: Multiset, relation: Relation) -> float:
+    """The ε that holds at δ = 0, ∞ where a leaf has none: the sum of the leaves' largest losses."""
+    return math.fsum(count * _pure(leaf, relation) for leaf, count in leaves.leaves)
+
+
 def total_rdp(leaves: Multiset, relation: Relation) -> Array:
     """Rényi divergences of a composition."""
     total = np.zeros(len(renyi.ORDERS))
     for leaf, count in leaves.leaves:
         total += count * rdp(leaf, relation)
     return total
+
+
+def _pure(leaf: Event, relation: Relation) -> float:
+    match leaf:
+        case Laplace(noise):
+            return norm_factor(relation) / noise
+        case RandomizedResponse():
+            p, q = _answers(leaf, relation)
+            return float(np.max(np.abs(np.log(p) - np.log(q))))
+        case Poisson(rate, of) if relation != "replace-one":
+            inner = total_pure(multiset(of), relation)
+        case FixedCohort(cohort, population, of) if relation == "replace-one":
+            inner, rate = total_pure(multiset(of), relation), cohort / population
+        case _:
+            return math.inf
+    # log(1 + q(e^ε − 1)), which covers both directions (Balle, Barthe, Gaboardi 2018, Theorems 8 and 9).
+    return float(np.logaddexp(math.log1p(-rate), math.log(rate) + inner))
 
 
 def _rdp(leaf: Event, relation: Relation) -> Array:

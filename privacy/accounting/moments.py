@@ -18,6 +18,7 @@ from .renyi import ORDERS, at_orders
 _INTEGERS: tuple[int, ...] = tuple(int(alpha) for alpha in ORDERS if float(alpha).is_integer())
 _WHOLE = np.array([float(alpha).is_integer() for alpha in ORDERS])
 _MOST_POINTS = 2**18
+_MOST_AT_ONCE = 2**15  # of an integral over all fractional orders together: noise below 0.03 keeps the chords
 # Forward differences are taken up to this order; beyond it the weaker bound that needs none (as dp-accounting does).
 _MOST_DIFFERENCES = 256
 _SLACK = 4e-15  # added to every integral: the rounding error of a logarithm near 0
@@ -57,7 +58,7 @@ def poisson_gaussian(rate: float, noise_multiplier: float) -> Array:
     largest = float(ORDERS[~_WHOLE].max())
     step = min(noise_multiplier / 4, variance / 2)
     points = _line(-12 * noise_multiplier, largest + 12 * noise_multiplier, step)
-    if points is not None:
+    if points is not None and len(points) <= _MOST_AT_ONCE:
         log_ratio = np.logaddexp(math.log1p(-rate), math.log(rate) + (points - 0.5) / variance)
         exponent = ORDERS[~_WHOLE][:, None] * log_ratio + _log_normal(points, noise_multiplier)
         exact = (logsumexp(exponent, axis=1) + math.log(points[1] - points[0])) / (ORDERS[~_WHOLE] - 1)
@@ -102,7 +103,7 @@ def poisson(rate: float, inner: Array) -> Array:
     ICML, Theorem 5): log of (1−q)^{α−1}(αq − q + 1) + C(α,2) q²(1−q)^{α−2} e^{ε(2)} + 3 Σ_{k≥3} … e^{(k−1)ε(k)}."""
     cgf = {}
     for alpha in _usable_integers():
-        k = np.arange(2, alpha + 1)
+        k = np.arange(2, alpha + 1, dtype=np.float64)
         terms = _log_binomial(alpha, rate)[2:] + _cgf_at(inner, k) + np.where(k >= 3, math.log(3), 0.0)
         first = (alpha - 1) * math.log1p(-rate) + math.log(alpha * rate - rate + 1)
         cgf[alpha] = float(logsumexp(np.append(terms, first)))
@@ -114,8 +115,8 @@ def without_replacement(rate: float, inner: Array) -> Array:
     Kasiviswanathan 2019, arXiv 1808.00087, Theorem 9, ε(∞) = ∞)."""
     cgf = {}
     for alpha in _usable_integers():
-        k = np.arange(2, alpha + 1)
-        terms = _log_choose(alpha, k.astype(np.float64)) + k * math.log(rate) + _simple_moments(inner, k)
+        k = np.arange(2, alpha + 1, dtype=np.float64)
+        terms = _log_choose(alpha, k) + k * math.log(rate) + _simple_moments(_cgf_at(inner, k))
         cgf[alpha] = float(logsumexp(np.append(terms, 0.0)))
     return np.minimum(at_orders(cgf), inner)
 
@@ -131,12 +132,13 @@ def gaussian_without_replacement(rate: float, noise_multiplier: float) -> Array:
     differences = np.array([_even_moment(int(power), noise_multiplier) for power in even])
     cgf = {}
     for alpha in _usable_integers():
-        k = np.arange(2, alpha + 1)
-        moments = _simple_moments(inner, k)
+        k = np.arange(2, alpha + 1, dtype=np.float64)
+        moments = _simple_moments(k * (k - 1) / 2 / noise_multiplier**2)
         within = k <= _MOST_DIFFERENCES
-        low, high = k[within] // 2 - 1, -(-k[within] // 2) - 1
+        whole = k[within].astype(np.intp)
+        low, high = whole // 2 - 1, -(-whole // 2) - 1
         moments[within] = np.minimum(moments[within], math.log(4) + (differences[low] + differences[high]) / 2)
-        terms = _log_choose(alpha, k.astype(np.float64)) + k * math.log(rate) + moments
+        terms = _log_choose(alpha, k) + k * math.log(rate) + moments
         cgf[alpha] = float(logsumexp(np.append(terms, 0.0)))
     return np.minimum(at_orders(cgf), inner)
 
@@ -154,12 +156,12 @@ def _even_moment(power: int, noise_multiplier: float) -> float:
     return float(logsumexp(power * log_excess + _log_normal(points, 1.0))) + math.log(points[1] - points[0])
 
 
-def _simple_moments(inner: Array, k: Array) -> Array:
-    """log of min{4(e^{ε(2)} − 1), 2e^{ε(2)}} at k = 2, of 2e^{(k−1)ε(k)} beyond."""
-    moments = math.log(2) + _cgf_at(inner, k)
-    second = float(_cgf_at(inner, np.array([2]))[0])
+def _simple_moments(cgf: Array) -> Array:
+    """From (k − 1)·ε(k), k = 2, 3, …: log of min{4(e^{ε(2)} − 1), 2e^{ε(2)}} at k = 2, of 2e^{(k−1)ε(k)} beyond."""
+    moments = np.asarray(math.log(2) + cgf, dtype=np.float64)
+    second = float(cgf[0])
     if 0 < second < 600:
-        moments[k == 2] = min(moments[k == 2][0], math.log(4) + math.log(math.expm1(second)))
+        moments[0] = min(float(moments[0]), math.log(4) + math.log(math.expm1(second)))
     return moments
 
 
@@ -191,11 +193,10 @@ def discrete_gaussian(variance: float, l2: float, l1: float, dim: int, shares: i
     tau = _closeness(variance, shares)
     far, near = l2 / math.sqrt(total), l1 / math.sqrt(total)
     half = ORDERS / 2
-    return np.minimum.reduce([
-        half * far**2 + tau * dim,
-        half * (far**2 + 2 * near * tau + tau**2 * dim),
+    return np.minimum(
+        np.minimum(half * far**2 + tau * dim, half * (far**2 + 2 * near * tau + tau**2 * dim)),
         half * (far + tau * math.sqrt(dim)) ** 2,
-    ])  # fmt: skip
+    )
 
 
 def _closeness(variance: float, shares: int) -> float:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Literal, TypeAlias
-
-import numpy as np
 
 from ..event import Event, FixedCohort, Gaussian, Poisson, Repeated
 from ..signal import Relation, Unit
@@ -91,7 +90,7 @@ def forecast(
         for count in _points(rounds)
     ]
     # Coarse points lie up to 1e-3 above the fine ones; rounding must not bend a curve that only rises.
-    risen = np.maximum.accumulate([value for _, value in curve]) if curve else []
+    risen = accumulate((value for _, value in curve), max)
     return Forecast(
         whole.epsilon,
         whole.epsilon_rdp,
@@ -104,7 +103,7 @@ def forecast(
         unit,
         rounds,
         whole.accountant,
-        (*((count, float(value)) for (count, _), value in zip(curve, risen, strict=True)), (rounds, whole.epsilon)),
+        (*((count, value) for (count, _), value in zip(curve, risen, strict=True)), (rounds, whole.epsilon)),
         risk(event(rounds), relation),
     )
 

@@ -65,7 +65,7 @@ def at_orders(integer_cgf: dict[int, float]) -> Array:
     values = np.array([0.0] + [integer_cgf[alpha] for alpha in sorted(integer_cgf)])
     with np.errstate(invalid="ignore"):
         chord = np.interp(ORDERS, known, values, right=np.inf)
-    return np.nan_to_num(chord, nan=np.inf, posinf=np.inf) / (ORDERS - 1)
+    return np.asarray(np.nan_to_num(chord, nan=np.inf, posinf=np.inf) / (ORDERS - 1), dtype=np.float64)
 
 
 def epsilon_at(index: int, divergence: float, delta: float) -> float:

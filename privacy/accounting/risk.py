@@ -7,7 +7,6 @@ TPR − FPR by the total variation δ(0).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,33 +55,50 @@ def risk(event: Event, relation: Relation) -> Risk:
         return Risk(float(2 * ndtr(mu / 2) - 1), float(ndtr(ndtri(FALSE_POSITIVES) + mu)))
     epsilons = np.concatenate([[0.0], np.geomspace(1e-4, 50, 400)])
     vector = leaf_table.total_rdp(leaves, relation)
-    found = _bounded(epsilons, np.array([renyi.delta(vector, value) for value in epsilons]))
+    known = _lines(epsilons, np.array([renyi.delta(vector, value) for value in epsilons]))
     directions = loss.upper_parts(leaves, relation)
     if directions is None:
-        return found
-    by_direction = [_of_losses(parts) for parts in loss.different(directions)]
+        return _risk(known, known)
+    by_direction = [_of_losses(parts).least(known) for parts in loss.different(directions)]
+    one, other = by_direction[0], by_direction[-1]
+    forth, back = _risk(one, other), _risk(other, one)
     return Risk(
-        min(found.membership_advantage, max(one.membership_advantage for one in by_direction)),
-        min(found.true_positives, max(one.true_positives for one in by_direction)),
+        max(forth.membership_advantage, back.membership_advantage), max(forth.true_positives, back.true_positives)
     )
 
 
-def _of_losses(parts: loss.Parts) -> Risk:
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """What one direction's δ(ε) allows: the advantage δ(0), the TPR by the first inequality, and, for the attacker who
+    tests the other way round, the TPR by the second."""
+
+    advantage: float
+    forward: float
+    backward: float
+
+    def least(self, other: _Lines) -> _Lines:
+        """Both bounds hold."""
+        return _Lines(
+            min(self.advantage, other.advantage), min(self.forward, other.forward), min(self.backward, other.backward)
+        )
+
+
+def _risk(forth: _Lines, back: _Lines) -> Risk:
+    """Of an attacker whose positives follow P: P against Q bounds it from one side, Q against P from the other."""
+    positives = max(FALSE_POSITIVES, min(1.0, forth.forward, back.backward))
+    return Risk(min(1.0, forth.advantage, back.advantage), positives)
+
+
+def _of_losses(parts: loss.Parts) -> _Lines:
     narrow = loss.narrowed(parts, _UNSEEN)
     composed = loss.upper_grid(narrow, grid.fitting_step(narrow, loss.COARSE), 0.0)
     places, above, kept = grid.profile(composed, 0.0)
-    extra = composed.infinite + grid.error(composed, 0.0)
-    at_zero = grid.delta(composed, 0.0)
-    return _bounded(np.append(0.0, places), np.append(at_zero, above - kept + extra))
+    deltas = above - kept + composed.infinite + grid.error(composed, 0.0)
+    return _lines(np.append(0.0, places), np.append(grid.delta(composed, 0.0), deltas))
 
 
-def _bounded(epsilons: Array, deltas: Array) -> Risk:
-    """The tightest of the two inequalities at 1 % FPR; an attacker can always reach TPR = FPR."""
+def _lines(epsilons: Array, deltas: Array) -> _Lines:
     with np.errstate(over="ignore"):
-        lines = np.minimum(
-            np.exp(np.minimum(epsilons, 700.0)) * FALSE_POSITIVES + deltas,
-            1 - np.exp(-epsilons) * np.maximum(1 - FALSE_POSITIVES - deltas, 0.0),
-        )
-    best = float(np.min(lines))
-    advantage = float(min(max(deltas[0], 0.0), 1.0))
-    return Risk(advantage, min(1.0, max(FALSE_POSITIVES, best)) if math.isfinite(best) else 1.0)
+        forward = float(np.min(np.exp(np.minimum(epsilons, 700.0)) * FALSE_POSITIVES + deltas))
+        backward = float(np.min(1 - np.exp(-epsilons) * np.maximum(1 - FALSE_POSITIVES - deltas, 0.0)))
+    return _Lines(float(deltas[0]), forward, backward)

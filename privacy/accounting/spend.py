@@ -22,6 +22,7 @@ from . import calibrate, loss, moments, renyi
 from . import leaves as leaf_table
 from .accountant import epsilon_of
 from .multiset import counts, merged, multiset
+from .pair import Array
 from .relation import AccountingError, checked_delta, checked_relation
 
 
@@ -131,7 +132,7 @@ class Quota:
 
 
 @lru_cache(maxsize=512)
-def _vector(event: Event, relation: Relation) -> moments.Array:
+def _vector(event: Event, relation: Relation) -> Array:
     leaves = multiset(event)
     for leaf, _ in leaves.leaves:
         leaf_table.refuse_unknown(leaf, relation)
