@@ -18,7 +18,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 
 class ConfigError(ValueError):
@@ -150,6 +160,14 @@ class Config(Frame):
     evaluation: EvaluationFrame = EvaluationFrame()
     server: ServerFrame = ServerFrame()
 
+    @field_validator("local", "strategy", mode="before")
+    @classmethod
+    def _usual_unless_said(cls, value: Any, info: ValidationInfo) -> Any:
+        """A row with parameters only means the usual solver or algorithm, as a row left out does."""
+        if isinstance(value, Mapping) and "use" not in value and info.field_name is not None:
+            return {**cls.model_fields[info.field_name].default, **value}
+        return value
+
     @model_validator(mode="before")
     @classmethod
     def _budget_is_said(cls, value: Any) -> Any:
@@ -182,15 +200,15 @@ def _without_none(value: Any) -> Any:
     return value
 
 
-def parse(text: str, overrides: Mapping[str, Any] | None = None, name: str = "") -> Config:
+def parse(text: str, overrides: Mapping[str, Any] | None = None, name: str = "", where: str = "") -> Config:
     """The configuration that `text` (TOML) describes after `overrides` (`"rounds.total" → 80`).
 
-    Raises `ConfigError` with every fault, one per line.
+    `where` is the file that the text comes from, for errors. Raises `ConfigError` with every fault, one per line.
     """
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name or 'configuration'}: not valid TOML: {error}") from error
+        raise ConfigError(f"{where or name or 'configuration'}: not valid TOML: {error}; mend the line") from error
     for key, value in (overrides or {}).items():
         _put(data, key, value)
     data.setdefault("name", name)
@@ -216,7 +234,7 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read ({error})") from error
-    return parse(text, overrides, file.stem)
+    return parse(text, overrides, file.stem, str(file))
 
 
 T = TypeVar("T")
