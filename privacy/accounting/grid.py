@@ -15,7 +15,6 @@ from typing import TypeAlias
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
-from scipy.signal import lfilter
 from scipy.special import logsumexp
 
 from .cells import MOST_CELLS, Cells, cut
@@ -226,6 +225,8 @@ def error(grid: Grid, epsilon: float) -> float:
 
 def profile(grid: Grid, least: float) -> tuple[Array, Array, Array]:
     """The losses ℓ_i ≥ `least` of the grid, Σ_{j≥i} p_j, and Σ_{j≥i} p_j e^{ℓ_i − ℓ_j}; δ(ℓ_i) is their difference."""
+    from scipy.signal import lfilter  # half a second to import: ledgers that only enforce never come here
+
     start = min(max(0, math.ceil(least / grid.step) - grid.first), len(grid.mass))
     mass = grid.mass[start:]
     places = np.asarray((grid.first + start + np.arange(len(mass))) * grid.step, dtype=np.float64)

@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve
+from scipy.fft import irfft, next_fast_len, rfft
 
 from ..event import BandedMatrix, BufferedLinearToeplitz, Tree
 from .relation import AccountingError
@@ -54,7 +54,8 @@ def largest_norm(event: BandedMatrix | BufferedLinearToeplitz) -> float:
     if np.all(column >= 0) and np.all(np.diff(column) <= 0):
         return _first_pattern_norm(column, event)
     magnitude = np.abs(column)
-    overlap = fftconvolve(magnitude, magnitude[::-1])[len(column) - 1 :]
+    size = next_fast_len(2 * len(column), real=True)
+    overlap = irfft(np.abs(rfft(magnitude, size)) ** 2, size)[: len(column)]
     overlap = np.maximum.accumulate((overlap + _FFT_SLACK * overlap[0])[::-1])[::-1]
     times = _participations(event)
     apart = np.arange(1, times)
