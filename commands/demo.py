@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .faults import StoppedError, Traced
 from .flags import Json, Quiet, Seed
 
 if TYPE_CHECKING:
@@ -57,7 +58,11 @@ def command(
             config = parse(STARTERS[name], name=name)
             folder = fresh(default_path(config, out))
             again = f"tacit init {name} --task {name} && tacit simulate {name}/federation.toml --seed {seed}"
-            run, result = simulate_into(folder, config, seed=seed, reproduce=again, watch=board.watch(name))
+            try:
+                with Traced(folder.path):
+                    run, result = simulate_into(folder, config, seed=seed, reproduce=again, watch=board.watch(name))
+            except KeyboardInterrupt:
+                raise StoppedError(f"the demo was stopped; what it left lies in {out}/ and can be removed") from None
             done[name] = (run, result, folder.report)
     if as_json:
         from .screen import show_json
@@ -91,6 +96,7 @@ class Row:
     metric: str = ""
     epsilon: str = ""
     rate: str = ""
+    told: int = 0  # the last round that a plain line was printed for
 
 
 class Board:
@@ -133,7 +139,8 @@ class Board:
                     other.status = "done"
             if self._live is not None:
                 self._live.update(self._table())
-            elif not self._quiet and row is not None and record.number * 5 % simulation.total == 0:
+            elif not self._quiet and row is not None and record.number - here.told >= simulation.total / 5:
+                here.told = record.number
                 from .screen import note
 
                 note(f"{name}  round {here.rounds}  accuracy {here.metric}  ε {here.epsilon}  {here.rate} owners/s")

@@ -106,17 +106,26 @@ def memory() -> Check:
 
 
 def writing(folder: Path) -> Check:
-    """Whether runs can be written in `folder`."""
+    """Whether runs can be written in `folder`, or it can be made."""
+    place = _there(folder)
     try:
-        with tempfile.NamedTemporaryFile(dir=folder):
-            return Check("write access", "ok", str(folder.resolve()))
+        with tempfile.NamedTemporaryFile(dir=place):
+            return Check("write access", "ok", str(place))
     except OSError as error:
-        return Check("write access", "wrong", f"{folder.resolve()}: {error.strerror}", "cd to a folder of your own")
+        return Check("write access", "wrong", f"{place}: {error.strerror}", "cd to a folder of your own")
+
+
+def _there(folder: Path) -> Path:
+    """`folder`, or the nearest one above it that exists."""
+    place = folder.resolve()
+    while not place.exists():
+        place = place.parent
+    return place
 
 
 def space(folder: Path) -> Check:
     """Free disk space in `folder`."""
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(_there(folder)).free
     found = f"{free / 2**30:.1f} GiB free"
     if free < _ROOM:
         return Check("disk space", "note", found, "free some space, or give --out a folder on another disk")

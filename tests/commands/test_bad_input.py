@@ -13,6 +13,7 @@ import pytest
 
 CLIP = '{stage="clip", norm=0.5}'
 NOISE = '{stage="central-gaussian", noise_multiplier=2.0}'
+SOLVED = '{stage="central-gaussian", noise_multiplier="calibrate"}'
 EXAMPLE = ["privacy.unit=example", "privacy.delta=1e-4", "budget.observer=server", "budget.epsilon=50"]
 DPSGD = 'local={use="dp-sgd", norm=1.0, noise_multiplier=2.0, rate=0.1, denominator=4}'
 
@@ -43,7 +44,7 @@ CASES: dict[str, tuple[list[str], int, list[str]]] = {
         ["budget.observer=server"], 2, ["'server' cannot be met", "sees the sum without it", "another observer"]
     ),
     "amplification against the server": (
-        ["budget.observer=server", f'privacy.pipeline=[{CLIP}, {{stage="central-gaussian", noise_multiplier="calibrate"}}]'],
+        ["budget.observer=server", f"privacy.pipeline=[{CLIP}, {SOLVED}]"],
         2, ["'server' cannot be met", "another observer"],
     ),
     "data-weighted mean": (["strategy.aggregator=weighted-mean"], 2, ["'weighted-mean'", "private", "uniform mean"]),
@@ -56,11 +57,11 @@ CASES: dict[str, tuple[list[str], int, list[str]]] = {
     "unit that the solver does not bound": (["privacy.unit=example"], 2, ["privacy.unit = 'example'", "change one"]),
     "BatchNorm with DP-SGD": (["task.use=own:batch_norm", DPSGD, "privacy.pipeline=[]", *EXAMPLE], 2, ["BatchNorm"]),
     "two noises to calibrate": (
-        [f'privacy.pipeline=[{CLIP}, {{stage="central-gaussian", noise_multiplier="calibrate"}}]', DPSGD.replace("2.0", '"calibrate"')],
+        [f"privacy.pipeline=[{CLIP}, {SOLVED}]", DPSGD.replace("2.0", '"calibrate"')],
         2, ["two places", "must be a number"],
     ),
     "calibrate without a budget": (
-        [f'privacy.pipeline=[{CLIP}, {{stage="central-gaussian", noise_multiplier="calibrate"}}]', "budget.epsilon=inf"],
+        [f"privacy.pipeline=[{CLIP}, {SOLVED}]", "budget.epsilon=inf"],
         2, ["calibrate", "budget.epsilon"],
     ),
     "over budget": (["budget.epsilon=0.3"], 3, ["budget.epsilon = 0.3", "raise the budget", "noise"]),
@@ -202,8 +203,8 @@ def on_a_full_disk(small: Path, limit: int) -> subprocess.CompletedProcess[str]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     return subprocess.run(
-        [sys.executable, "-m", "tacit", *LONG, "--out", "run", "--json"], cwd=small.parent, preexec_fn=full, capture_output=True, text=True,
-        check=False, env={**os.environ, "TMPDIR": str(small.parent)},
+        [sys.executable, "-m", "tacit", *LONG, "--out", "run", "--json"], cwd=small.parent, preexec_fn=full,
+        capture_output=True, text=True, check=False, env={**os.environ, "TMPDIR": str(small.parent)},
     )  # fmt: skip
 
 
