@@ -119,6 +119,9 @@ class Board:
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
+            for row in self._rows.values():
+                row.status = "done" if row.status == "writing the report" else row.status
+            self._live.update(self._table())
             self._live.stop()
 
     def watch(self, name: str) -> Any:

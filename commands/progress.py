@@ -22,6 +22,7 @@ class Progress:
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
+        self._terminal = sys.stderr.isatty()  # asked now: a bar that is shown stands before the stream and denies it
         self._bar: Bar | None = None
         self._task: TaskID | None = None
         self._last: RoundRow | None = None
@@ -38,7 +39,7 @@ class Progress:
         if self._quiet:
             return
         self._last = row or self._last
-        if not sys.stderr.isatty():
+        if not self._terminal:
             if row is not None:
                 note(f"round {record.number}/{simulation.total}  {self._status(simulation, record)}")
             return
@@ -50,6 +51,8 @@ class Progress:
     def _status(self, simulation: Simulation, record: Round) -> str:
         parts = [] if self._last is None else [headline(self._last), f"ε {epsilon(self._last.epsilon)}"]
         rate = simulation.trained / simulation.seconds if simulation.seconds else 0.0
+        if record.number == simulation.total and self._terminal:
+            return "  ".join([*parts, "accounting, writing the report"])
         left = simulation.seconds / record.number * (simulation.total - record.number)
         return "  ".join([*parts, f"{rate:,.0f} owners/s", f"{clock(left)} left"])
 
