@@ -55,8 +55,9 @@ def cut(pair: Pair, step: float) -> Cells:
     """The cells of `pair` at this step, covering [pair.low, pair.high]."""
     first = math.floor(pair.low / step) - 1
     edges = np.asarray((first + np.arange(math.ceil(pair.high / step) - first + 2)) * step, dtype=np.float64)
-    p_above, q_above = pair.above(edges)
-    p_below, q_below = pair.below(edges)
+    with np.errstate(all="ignore"):
+        p_above, q_above = pair.above(edges)
+        p_below, q_below = pair.below(edges)
     return Cells(
         step,
         first,

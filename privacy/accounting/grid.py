@@ -173,16 +173,16 @@ def _window(leaves: Sequence[tuple[Atoms, int]]) -> tuple[int, int, float]:
     variance = sum(
         count * float(np.sum(atoms.mass * loss**2)) for (atoms, count), loss in zip(leaves, centred, strict=True)
     )
-    if variance <= 0 or highest - lowest < 4096:
+    if highest - lowest < 4096:
         return lowest, highest, -math.inf
     centre = sum(count * mean for (_, count), mean in zip(leaves, means, strict=True))
     reach = math.log(1 / _OUTSIDE)
     low, high = lowest, highest
     # Around the Gaussian optimum of the bound, and around that of a law whose variance sits in a far tail.
     furthest = max(max(-float(loss[0]), float(loss[-1])) for loss in centred)
-    orders = np.append(
-        math.sqrt(2 * reach / variance) * np.geomspace(1 / 64, 2, 11), reach / furthest * np.geomspace(0.3, 3, 6)
-    )
+    orders = reach / max(furthest, step) * np.geomspace(0.3, 3, 6)
+    if variance > _NO_VARIANCE * step**2:
+        orders = np.append(orders, math.sqrt(2 * reach / variance) * np.geomspace(1 / 64, 2, 11))
     for order in np.concatenate([orders, -orders]):
         cumulant = sum(
             count * _log_moment(atoms.mass, order * loss) for (atoms, count), loss in zip(leaves, centred, strict=True)

@@ -120,7 +120,12 @@ def attained(leaf: Event, relation: Relation) -> tuple[Pair, Pair] | None:
 @lru_cache(maxsize=512)
 def rdp(leaf: Event, relation: Relation) -> Array:
     """Rényi divergences of one leaf over `renyi.ORDERS`, ∞ where none is known; read-only."""
-    vector = np.asarray(_rdp(leaf, relation), dtype=np.float64)
+    try:
+        with np.errstate(all="ignore"):
+            vector = np.nan_to_num(np.asarray(_rdp(leaf, relation), dtype=np.float64), nan=np.inf, posinf=np.inf)
+    except (OverflowError, ZeroDivisionError):
+        # Parameters beyond float64: nothing is proven, which is an infinite ε.
+        vector = np.full(len(renyi.ORDERS), np.inf)
     vector.setflags(write=False)
     return vector
 

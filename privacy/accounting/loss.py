@@ -147,11 +147,12 @@ def _merged(cells: Cells) -> Atoms:
 
 
 def _rounding(cells: Cells) -> tuple[Array, Array]:
-    """The law of log(p/q) − e_i: masses (of total 1) and values in [0, step]."""
-    held = (cells.p > _DUST) & (cells.q > 0)
+    """The law of log(p/q) − e_i: masses (of total 1) and values in [0, step]; 0, a lower bound, where q underflows."""
+    held = cells.p > _DUST
     p, q, edges = cells.p[held], cells.q[held], cells.edges[:-1][held]
-    residue = np.clip(np.log(p) - np.log(q) - edges, 0.0, cells.step)
-    return p / np.sum(p), residue
+    with np.errstate(divide="ignore"):
+        residue = np.where(q > 0, np.log(p) - np.log(q) - edges, 0.0)
+    return p / np.sum(p), np.clip(residue, 0.0, cells.step)
 
 
 def _slack(rounding: list[tuple[tuple[Array, Array], int]], step: float, unlikely: float) -> float:

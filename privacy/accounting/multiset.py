@@ -99,7 +99,8 @@ def event_of(leaves: Multiset) -> Event:
 
 def _gaussian(noise_multiplier: float) -> Gaussian | NonPrivate:
     # Below the square root of the smallest float64, 1/σ² is infinite: as good as no noise.
-    return Gaussian(noise_multiplier) if noise_multiplier > 1e-150 else NonPrivate()
+    # Above 1e100 its square would overflow; less noise is an upper bound.
+    return Gaussian(min(noise_multiplier, 1e100)) if noise_multiplier > 1e-150 else NonPrivate()
 
 
 def _flatten(event: Event, norm: Norm) -> dict[Event, int]:

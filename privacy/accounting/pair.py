@@ -224,7 +224,7 @@ def clipped(pair: Pair, negligible: float) -> Pair:
     left, right = low, high
     for _ in range(40):
         middle = (left + right) / 2
-        if float(pair.above(np.array([middle]))[0][0]) <= negligible:
+        if _p_mass(pair.above, middle) <= negligible:
             right = middle
         else:
             left = middle
@@ -232,8 +232,13 @@ def clipped(pair: Pair, negligible: float) -> Pair:
     left, right = low, high
     for _ in range(40):
         middle = (left + right) / 2
-        if float(pair.below(np.array([middle]))[0][0]) <= negligible:
+        if _p_mass(pair.below, middle) <= negligible:
             left = middle
         else:
             right = middle
     return Pair(pair.above, pair.below, left, high)
+
+
+def _p_mass(tails: Tails, epsilon: float) -> float:
+    with np.errstate(all="ignore"):
+        return float(tails(np.array([epsilon]))[0][0])

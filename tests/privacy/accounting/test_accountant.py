@@ -345,3 +345,27 @@ def test_discrete_noise_under_sampling_uses_the_general_bound() -> None:
     gaussian = epsilon(_rounds(0.05, 2.0, 20), "zero-out", 1e-5)
     assert gaussian < sampled.epsilon < plain
     assert sampled.accountant == "rdp"
+
+
+@pytest.mark.parametrize(
+    ("event", "relation", "least", "most"),
+    [
+        (Repeated(Poisson(1e-300, Gaussian(1.0)), 10**9), "add-remove", 0.0, 0.01),
+        (Repeated(Poisson(0.5, Gaussian(1e150)), 10), "replace-one", 0.0, 1e-9),
+        (Repeated(Laplace(1e-3), 10**6), "replace-one", 1e6, 2e9 * (1 + 1e-9)),
+        (RandomizedResponse(1e-12, 10), "replace-one", 29.9, 30.0),
+        (Repeated(FixedCohort(1, 10**9, Gaussian(1.0)), 1000), "replace-one", 0.0, 2.0),
+        (Repeated(TruncatedPoisson(1.0, 5, 10, Gaussian(1.0)), 10), "add-remove", 10.0, 41.0),
+        (Skellam(1e-300, 1.0, 1.0), "zero-out", 1e10, math.inf),
+        (Skellam(1.0, 1e200, 1.0), "zero-out", 1e10, math.inf),
+        (Skellam(1e300, 1.0, 1.0), "zero-out", 0.0, math.inf),
+        (Tuned(Gaussian(5.0), 1e12, -0.9), "add-remove", 0.79, 10.0),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_extreme_parameters_give_a_sane_number_in_bounded_memory(
+    event: Event, relation: Relation, least: float, most: float
+) -> None:
+    found = account(event, relation, 1e-5)
+    assert least <= found.epsilon <= most
+    assert found.lower <= found.epsilon
