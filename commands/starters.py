@@ -11,6 +11,7 @@ DIGITS = """\
 # Many small owners learn to read handwritten digits; nobody can tell whether any one owner took part.
 #   tacit plan federation.toml        what it costs in privacy, before any data is touched
 #   tacit simulate federation.toml    train, and write a report
+# norm, server_lr and the number of rounds were tuned on this data; that tuning is not charged to ε.
 
 [task]
 use = "digits"            # 8×8 images, bundled; or "breast-cancer", "topics", or your own "package.module:factory"
@@ -31,7 +32,7 @@ lr = 1.0
 
 [strategy]
 use = "fedavg"
-server_lr = 26.7          # the clip makes the mean update short; this makes up for it
+server_lr = 40.0          # the clip makes the mean update short; this makes up for it
 tail_average = 0.5        # the final model is the mean over the second half: costs nothing, removes noise
 
 [privacy]
@@ -57,6 +58,7 @@ BREAST_CANCER = """\
 # Five institutions learn to tell benign from malignant; nobody, the server included, can tell whether any one record was used.
 #   tacit plan federation.toml        what it costs in privacy, before any data is touched
 #   tacit simulate federation.toml    train, and write a report
+# norm, server_lr and the number of rounds were tuned on this data; that tuning is not charged to ε.
 
 [task]
 use = "breast-cancer"     # 569 clinical records, bundled

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from ..config import Config
 from ..privacy.accounting.figures import Figures
+from ..tasks.task import Task, initial
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from ..tasks.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +69,8 @@ class Run:
         return SimpleNamespace(**self.rounds[-1].metrics)
 
     def model(self) -> nn.Module:
-        """The trained module."""
-        module = self.task.model()
+        """The trained module; what does not train is as the seed made it."""
+        module = initial(self.task, self.seed)
         self.task.trainable(module).unflatten_into(module, self.weights)
         return module
 

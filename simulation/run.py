@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..config import Config, load, parse
 from ..privacy.accounting.figures import Figures, account_within, figures
@@ -26,7 +26,7 @@ from ..strategies.federation import Federation, affordable_rounds, build, learne
 from ..tasks.device import device_named
 from ..tasks.evaluation import evaluate, owner_means, per_example
 from ..tasks.metrics import worst_decile
-from ..tasks.task import Task
+from ..tasks.task import Task, initial
 from .curves import curves
 from .engines import PlainLoop
 from .population import Availability, Population, population_of
@@ -165,15 +165,19 @@ class Simulation:
 
     def _evaluate(self, number: int) -> RoundRow:
         federation = self.federation
-        module = federation.task.model()
-        federation.task.trainable(module).unflatten_into(module, self.model_vector())
+        module = self._module(self.model_vector())
         metrics = evaluate(federation.task, module, federation.task.testing())
         return RoundRow(number, metrics, epsilon_after(federation, number), self.seconds)
 
+    def _module(self, vector: Tensor) -> nn.Module:
+        """The module with `vector` in it; what does not train is as the seed made it, for owners and here."""
+        module = initial(self.federation.task, self.seed)
+        self.federation.task.trainable(module).unflatten_into(module, vector)
+        return module
+
     def _spread(self, vector: Tensor) -> Mapping[str, Any]:
         """How the model serves each simulated owner: quantiles over owners of the mean on its own training data."""
-        module = self.federation.task.model()
-        self.federation.task.trainable(module).unflatten_into(module, vector)
+        module = self._module(vector)
         found = per_example(self.federation.task, module, self.population.training)
         values, name = (found.loss, "loss") if found.correct is None else (found.correct, "accuracy")
         means = owner_means(values, self.population.shares)
@@ -263,7 +267,7 @@ def prepare(
     ledger = MemoryLedger(
         budget_for(federation, total), [entry_from(row) for row in found.facts["ledger"]] if found is not None else ()
     )
-    coordinator = Coordinator(federation, transport, ledger, entropy, run=f"{config.name or 'run'}-{seed}")
+    coordinator = Coordinator(federation, transport, ledger, entropy, f"{config.name or 'run'}-{seed}", total)
     progress = coordinator.start(weights) if found is None else restored(found)
     simulation = Simulation(
         federation, seed, chosen, total, population, coordinator, ledger, transport, progress, checkpoint, notes=notes

@@ -13,7 +13,7 @@ from ..config import Config, from_mapping
 from ..server.whole import write_whole
 from ..tasks.catalogue import lookup
 from ..tasks.evaluation import evaluate
-from ..tasks.task import Task
+from ..tasks.task import Task, initial
 from .artefacts import ArtefactError, RunFolder, saved_origin, saved_result
 from .weights import load_into, metadata_of
 
@@ -29,7 +29,7 @@ class SavedRun:
 
     def model(self) -> nn.Module:
         """The trained module; raises `WeightsError`."""
-        module = self.task.model()
+        module = initial(self.task, 0)
         load_into(module, self.folder.model)
         return module
 

@@ -15,6 +15,7 @@ from ..privacy.event import Event, NonPrivate
 from ..privacy.participation import PARTICIPATIONS, Participation, ParticipationError
 from ..privacy.pipeline import Pipeline, PipelineError, Stage, pipeline
 from ..privacy.schedule import Schedule
+from ..privacy.stages.encode import Encode
 from ..privacy.stages.table import STAGES
 from ..tasks.catalogue import lookup
 from ..tasks.partition import PARTITIONS, Partition
@@ -58,6 +59,22 @@ class Federation:
         """Number of owners."""
         return self.schedule.population
 
+    @property
+    def attempts(self) -> int:
+        """How often a round below quorum is tried.
+
+        Once where owners noise their own messages: each message is a release to whoever reads it, and a second one, with
+        fresh noise, would be a second release (PRIVACY.md 15) that no round's charge covers.
+        """
+        final = self.pipeline.final
+        own = final.prior is not None or any(noise.place == "owner" for noise in final.noise)
+        return 1 if own else self.config.rounds.attempts
+
+    def round_event(self, concrete: Pipeline) -> Event:
+        """The event of one round of `concrete` for the budget's observer; raises `ClaimError` where nothing is sound."""
+        schedule = replace(self.schedule, pipeline=concrete)
+        return schedule.round_events(self.observer, self.config.privacy.relation)[0]
+
     def recipe(self, concrete: Pipeline) -> Recipe:
         """What one round asks of an owner, as data."""
         return Recipe(
@@ -99,7 +116,7 @@ def build(config: Config, folder: Path | None = None) -> Federation:
     algorithm = algorithm.for_cohort(min(1.0, participation.expected(owners) / owners))
     units = owners if config.privacy.unit == "owner" else task.unit_count
     delta = config.privacy.delta_for(units)
-    dim = task.trainable(task.model()).dim
+    dim = task.trainable(initial(task, 0)).dim
     observer = Observer(config.budget.observer, config.budget.colluders)
 
     def assemble(rows: Callable[[Row], Row]) -> tuple[Solver, Schedule]:
@@ -156,12 +173,12 @@ def _settled(
 
 
 def _refuse_nothing(config: Config, schedule: Schedule, observer: Observer) -> None:
-    """Raise `ConfigError` for a finite budget against an observer who sees something without noise."""
+    """Raise `ConfigError` for noise that no claim exists for, and for a finite budget that meets no noise."""
     try:
         event = schedule.round_events(observer, config.privacy.relation)[0]
     except ClaimError as error:
         raise ConfigError(f"privacy: {error}") from error
-    if isinstance(event, NonPrivate):
+    if config.private and isinstance(event, NonPrivate):
         raise ConfigError(_unreachable(config, event.reason))
 
 
@@ -182,9 +199,28 @@ def _check(federation: Federation) -> None:
             f"bounded per {signal.unit}; change one of the two"
         )
     federation.algorithm.check(federation.solver)
-    federation.solver.check(federation.task.model())
-    if config.private:
-        _refuse_nothing(config, federation.schedule, federation.observer)
+    federation.solver.check(initial(federation.task, 0))
+    if config.privacy.unit == "example" and federation.partition.synthetic:
+        raise ConfigError(
+            'population.partition.use = "bootstrap" gives one example to several owners, and privacy.unit = "example" counts '
+            'it at one; deal each example once (iid, dirichlet), or protect owners: privacy.unit = "owner"'
+        )
+    _check_adapting(federation.pipeline)
+    _refuse_nothing(config, federation.schedule, federation.observer)
+
+
+def _check_adapting(line: Pipeline) -> None:
+    """Raise `ConfigError` for a step of the lattice that does not follow a norm that changes between rounds.
+
+    The charge of every round is that of the first one, so the integers may not change with the norm.
+    """
+    adapting = any(stage.initial() for stage in line.stages)
+    for index, stage in enumerate(line.stages):
+        if adapting and isinstance(stage, Encode) and stage.step is not None:
+            raise ConfigError(
+                f"privacy.pipeline.{index}.step = {stage.step:g}: it stays while adaptive-clip changes the norm, and the noise in "
+                f"steps would no longer be what is charged; leave step out, which then follows the norm"
+            )
 
 
 def affordable_rounds(federation: Federation) -> tuple[int, list[str]]:
