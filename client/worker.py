@@ -59,17 +59,37 @@ class Plan:
     pipeline: Pipeline
 
 
-def plan_of(recipe: Recipe, dim: int) -> Plan:
+def agreed(request: Request, learner: Learner) -> Plan:
+    """What a request asks, if this owner's model fits it and it is sound; raises `RefusedError`. Looks at no data."""
+    if len(request.weights) != learner.dim:
+        raise RefusedError(f"the model has {learner.dim} numbers; the request carries {len(request.weights)}")
+    plan = plan_of(request.recipe, learner)
+    expected = len(plan.algorithm.broadcast(plan.algorithm.initial(learner.dim)))
+    if len(request.broadcast) != expected:
+        raise RefusedError(
+            f"{request.recipe.algorithm['use']} broadcasts {expected} numbers; the request carries {len(request.broadcast)}"
+        )
+    return plan
+
+
+def plan_of(recipe: Recipe, learner: Learner) -> Plan:
     """The objects that a recipe names, traced; raises `RefusedError` for anything unknown or unsound."""
+    if not 1 <= recipe.least <= recipe.most:
+        raise RefusedError(
+            f"a sum of {recipe.least} to {recipe.most} contributions; at least 1, and most at least least"
+        )
     try:
         solver: Solver = chosen(recipe.solver, "use", SOLVERS, "local")
         algorithm: Algorithm = chosen(recipe.algorithm, "use", ALGORITHMS, "strategy")
         stages = [chosen(row, "stage", STAGES, f"pipeline.{i}") for i, row in enumerate(recipe.pipeline)]
         algorithm.check(solver)
-        source = solver.declare(algorithm.width * dim, recipe.least, recipe.most)
+        solver.check(learner.module)
+        source = solver.declare(algorithm.width * learner.dim, recipe.least, recipe.most)
         return Plan(solver, algorithm, pipeline(source, stages))
     except (ConfigError, PipelineError) as error:
         raise RefusedError(str(error)) from error
+    except ArithmeticError as error:  # a number so extreme that no stage can compute with it
+        raise RefusedError(f"the recipe's numbers leave what can be computed ({error}); give usual ones") from error
 
 
 def _log_fault(owner: int, round: int, what: str) -> None:
@@ -104,9 +124,7 @@ class Worker:
         """The owner's message `[d']` and its ring; raises `RefusedError` before any data is touched."""
         if request.owner != self.owner:
             raise RefusedError(f"the request is for owner {request.owner}; this is owner {self.owner}")
-        if len(request.weights) != self.learner.dim:
-            raise RefusedError(f"the model has {self.learner.dim} numbers; the request carries {len(request.weights)}")
-        plan = plan_of(request.recipe, self.learner.dim)
+        plan = agreed(request, self.learner)
         self.policy.check(request, plan.pipeline)
         update, self.memory = train(plan, self.learner, request, self.examples, self.entropy, self.memory)
         if not torch.isfinite(update).all():

@@ -23,6 +23,7 @@ from ..strategies.federation import Federation
 from ..strategies.messages import Reply, Request
 from ..strategies.transport import Transport
 from .checkpoint import Checkpoint
+from .tally import Tally, tally
 
 
 class RoundError(RuntimeError):
@@ -61,52 +62,28 @@ class Phase:
     deadline: float
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
-    """The sum of a round's messages, and whose they are."""
-
-    total: Tensor
-    owners: tuple[int, ...]
-
-
-Phases: TypeAlias = Generator[Phase, list[Reply], Sum]
+Phases: TypeAlias = Generator[Phase, list[Reply], Tally]
 
 
 def plain_round(requests: tuple[Request, ...], deadline: float, concrete: Pipeline) -> Phases:
-    """One phase: every owner sends its message in the clear of the transport; the sum is made here.
-
-    Raises `RoundError` where no owner's refusal explains an answer that cannot be added.
-    """
+    """One phase: every owner sends its message in the clear of the transport; the sum is made here."""
     replies = yield Phase(requests, deadline)
-    total = concrete.empty()
-    owners: list[int] = []
-    for reply in replies:
-        if reply.status != "ok" or reply.total is None:
-            continue
-        if reply.total.shape != total.shape or reply.total.dtype != total.dtype or reply.ring != concrete.final.ring:
-            raise RoundError(
-                f"owner {reply.owners[0]} answered with {len(reply.total)} numbers of {reply.total.dtype}; this round's "
-                f"messages have {len(total)} of {total.dtype}"
-            )
-        total = total + reply.total
-        owners.extend(reply.owners)
-    if concrete.final.ring is not None:
-        total = torch.remainder(total, 1 << concrete.final.ring)
-    return Sum(total, tuple(sorted(owners)))
+    return tally(replies, requests, concrete)
 
 
 class Coordinator:
-    """Rounds of one federation over one transport, paid from one ledger."""
+    """`total` rounds of one federation over one transport, paid from one ledger."""
 
     def __init__(
-        self, federation: Federation, transport: Transport, ledger: MemoryLedger, entropy: Entropy, run: str
+        self, federation: Federation, transport: Transport, ledger: MemoryLedger, entropy: Entropy, run: str, total: int
     ) -> None:
         self._federation = federation
         self._transport = transport
         self._ledger = ledger
         self._entropy = entropy
         self._run = run
-        self._event = federation.schedule.round_events(federation.observer, federation.config.privacy.relation)[0]
+        self._total = total
+        self._event = federation.round_event(federation.pipeline)
 
     def start(self, weights: Tensor) -> Progress:
         """Before the first round, from the initial weights `[d]`."""
@@ -121,32 +98,41 @@ class Coordinator:
 
     def step(self, progress: Progress) -> tuple[Progress, Round]:
         """One round: draw, ask, sum, pay, open, apply."""
-        if not self._ledger.affords(self._event):
-            raise BudgetError(
-                f"round {progress.round + 1} exceeds budget.epsilon = {self._federation.config.budget.epsilon:g}; "
-                f"raise the budget, add noise, or stop here"
-            )
         started = time.perf_counter()
         number = progress.round + 1
         concrete = self._federation.pipeline.at(progress.pipeline)
+        event = self._afforded(number, concrete)
         sampled, attempt, summed = self._sum(progress, number, concrete)
         env = Env(self._entropy, number, attempt, survivors=summed.owners)
-        opened = self._ledger.open(concrete.release(summed.total, env, self._event))
+        opened = self._ledger.open(concrete.release(summed.total, env, event))
         mean = opened.total.to(torch.float32) / self._denominator(summed)
         algorithm = self._federation.algorithm
-        weights, state = algorithm.apply(
-            progress.weights, progress.algorithm, mean, number, self._federation.config.rounds.total
-        )
+        weights, state = algorithm.apply(progress.weights, progress.algorithm, mean, number, self._total)
         after = Progress(number, weights, state, concrete.learn(progress.pipeline, opened))
         seconds = time.perf_counter() - started
         norm = float(torch.linalg.vector_norm(mean))
-        return after, Round(number, attempt, sampled, len(summed.owners), seconds, norm, progress.pipeline, self._event)
+        return after, Round(number, attempt, sampled, len(summed.owners), seconds, norm, progress.pipeline, event)
 
-    def _sum(self, progress: Progress, number: int, concrete: Pipeline) -> tuple[int, int, Sum]:
+    def _afforded(self, number: int, concrete: Pipeline) -> Event:
+        """The event of this round's own pipeline, if the ledger affords it; raises `BudgetError` before anyone is asked."""
+        event = self._federation.round_event(concrete)
+        if event != self._event:
+            raise BudgetError(
+                f"round {number}: what its pipeline releases ({event}) is not what the schedule was budgeted for "
+                f"({self._event}); leave out the parameter that does not follow the adapting norm"
+            )
+        if not self._ledger.affords(event):
+            raise BudgetError(
+                f"round {number} exceeds budget.epsilon = {self._federation.config.budget.epsilon:g}; "
+                f"raise the budget, add noise, or stop here"
+            )
+        return event
+
+    def _sum(self, progress: Progress, number: int, concrete: Pipeline) -> tuple[int, int, Tally]:
         """The sum of the first attempt that reaches its quorum, with the number of owners that were asked."""
         federation, rounds = self._federation, self._federation.config.rounds
         missing = ""
-        for attempt in range(rounds.attempts):
+        for attempt in range(federation.attempts):
             draw = self._entropy.stream("participation", number, attempt=attempt)
             sampled = federation.schedule.participation.draw(federation.population, number, draw).tolist()
             blank = Request(
@@ -154,31 +140,29 @@ class Coordinator:
                 federation.algorithm.broadcast(progress.algorithm),
             )  # fmt: skip
             requests = tuple(replace(blank, owner=owner) for owner in sampled)
-            replies: list[Reply] = []
-            summed = self._run_phases(plain_round(requests, rounds.deadline, concrete), replies)
-            need = math.ceil(rounds.quorum * len(sampled))
+            summed = self._run_phases(plain_round(requests, rounds.deadline, concrete))
+            need = math.ceil(rounds.quorum * len(sampled) - 1e-9)  # 0.7 · 10 is 7, though not in floating point
             if concrete.final.noise and concrete.final.noise[0].place == "shared":
                 need = max(need, concrete.final.least)
             if len(summed.owners) >= need:
                 return len(sampled), attempt, summed
-            missing = _missing(sampled, summed, replies, need)
+            missing = _missing(sampled, summed, need)
+        once = "; owners noise their own messages, so they are asked only once a round"
         raise RoundError(
-            f"round {number}: below quorum in {rounds.attempts} attempts; {missing}; lower rounds.quorum, raise "
-            f"rounds.deadline, or bring the owners back"
+            f"round {number}: below quorum in {federation.attempts} attempt(s); {missing}; lower rounds.quorum, raise "
+            f"rounds.deadline, or bring the owners back{once if federation.attempts < rounds.attempts else ''}"
         )
 
-    def _run_phases(self, phases: Phases, seen: list[Reply]) -> Sum:
+    def _run_phases(self, phases: Phases) -> Tally:
         try:
             phase = next(phases)
             while True:
-                replies = self._transport.gather(phase.requests, phase.deadline)
-                seen.extend(replies)
-                phase = phases.send(replies)
+                phase = phases.send(self._transport.gather(phase.requests, phase.deadline))
         except StopIteration as done:
-            found: Sum = done.value
+            found: Tally = done.value
             return found
 
-    def _denominator(self, summed: Sum) -> float:
+    def _denominator(self, summed: Tally) -> float:
         """What the sum is divided by: public (PRIVACY.md 6), so the expected cohort; the true one without privacy."""
         federation = self._federation
         if federation.config.private:
@@ -207,10 +191,9 @@ def restored(checkpoint: Checkpoint) -> Progress:
     return Progress(checkpoint.round, checkpoint.tensors["weights"], state, pipeline)
 
 
-def _missing(sampled: list[int], summed: Sum, replies: list[Reply], need: int) -> str:
+def _missing(sampled: list[int], summed: Tally, need: int) -> str:
     """Who did not count in a round, and why, for the operator."""
-    reasons = {reply.owners[0]: reply.reason or reply.status for reply in replies if reply.status != "ok"}
     absent = [owner for owner in sampled if owner not in summed.owners]
-    named = ", ".join(f"{owner} ({reasons.get(owner, 'no answer before the deadline')})" for owner in absent[:5])
+    named = ", ".join(f"{owner} ({summed.faults.get(owner, 'no answer before the deadline')})" for owner in absent[:5])
     more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
     return f"{len(summed.owners)} of {len(sampled)} owners answered, {need} needed; missing: {named}{more}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..client.worker import RefusedError, Worker, plan_of
+from ..client.worker import RefusedError, Worker, agreed
 from ..privacy.entropy import Entropy
 from ..privacy.pipeline import Env
 from ..strategies.learner import Learner
@@ -79,7 +79,7 @@ class Vectorised:
             return []
         first = present[0]
         try:
-            plan = plan_of(first.recipe, self.learner.dim)
+            plan = agreed(first, self.learner)
         except RefusedError as refusal:
             raise SimulationError(f"round {first.round}: every owner refuses: {refusal}") from refusal
         total: Tensor | None = None

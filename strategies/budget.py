@@ -35,5 +35,4 @@ class RoundBudget:
 
 def budget_for(federation: Federation, rounds: int) -> RoundBudget:
     """The budget of `rounds` rounds of this federation, as `affordable_rounds` found them."""
-    event = federation.schedule.round_events(federation.observer, federation.config.privacy.relation)[0]
-    return RoundBudget(event, rounds)
+    return RoundBudget(federation.round_event(federation.pipeline), rounds)

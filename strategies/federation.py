@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -71,9 +72,17 @@ class Federation:
         return 1 if own else self.config.rounds.attempts
 
     def round_event(self, concrete: Pipeline) -> Event:
-        """The event of one round of `concrete` for the budget's observer; raises `ClaimError` where nothing is sound."""
+        """The event of one round of `concrete` for the budget's observer; without a budget, also where no claim exists.
+
+        Raises `ClaimError` for a budget that has no sound claim.
+        """
         schedule = replace(self.schedule, pipeline=concrete)
-        return schedule.round_events(self.observer, self.config.privacy.relation)[0]
+        try:
+            return schedule.round_events(self.observer, self.config.privacy.relation)[0]
+        except ClaimError as error:
+            if self.config.private:
+                raise
+            return NonPrivate(str(error))
 
     def recipe(self, concrete: Pipeline) -> Recipe:
         """What one round asks of an owner, as data."""
@@ -90,7 +99,12 @@ class Federation:
         relation = self.config.privacy.relation
         others = [who for who in ("analyst", "server", "owners") if who != self.observer.who]
         observers = [self.observer, *(Observer(who, self.observer.colluders) for who in others)]  # type: ignore[arg-type]  # of Who
-        return tuple(self.schedule.claim(observer, relation, rounds) for observer in observers)
+        found: list[Claim] = []
+        for observer in observers:
+            # Without a budget, a combination of which nothing can be said is run all the same.
+            with contextlib.suppress(*(() if self.config.private else (ClaimError,))):
+                found.append(self.schedule.claim(observer, relation, rounds))
+        return tuple(found)
 
 
 def build(config: Config, folder: Path | None = None) -> Federation:
@@ -173,12 +187,12 @@ def _settled(
 
 
 def _refuse_nothing(config: Config, schedule: Schedule, observer: Observer) -> None:
-    """Raise `ConfigError` for noise that no claim exists for, and for a finite budget that meets no noise."""
+    """Raise `ConfigError` for a finite budget against an observer who sees something without noise."""
     try:
         event = schedule.round_events(observer, config.privacy.relation)[0]
     except ClaimError as error:
         raise ConfigError(f"privacy: {error}") from error
-    if config.private and isinstance(event, NonPrivate):
+    if isinstance(event, NonPrivate):
         raise ConfigError(_unreachable(config, event.reason))
 
 
@@ -206,7 +220,8 @@ def _check(federation: Federation) -> None:
             'it at one; deal each example once (iid, dirichlet), or protect owners: privacy.unit = "owner"'
         )
     _check_adapting(federation.pipeline)
-    _refuse_nothing(config, federation.schedule, federation.observer)
+    if config.private:
+        _refuse_nothing(config, federation.schedule, federation.observer)
 
 
 def _check_adapting(line: Pipeline) -> None:
@@ -218,8 +233,8 @@ def _check_adapting(line: Pipeline) -> None:
     for index, stage in enumerate(line.stages):
         if adapting and isinstance(stage, Encode) and stage.step is not None:
             raise ConfigError(
-                f"privacy.pipeline.{index}.step = {stage.step:g}: it stays while adaptive-clip changes the norm, and the noise in "
-                f"steps would no longer be what is charged; leave step out, which then follows the norm"
+                f"privacy.pipeline.{index}.step = {stage.step:g}: it stays while adaptive-clip changes the norm, and the noise "
+                f"in steps would no longer be what is charged; leave step out, which then follows the norm"
             )
 
 
