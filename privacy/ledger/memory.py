@@ -79,7 +79,7 @@ class MemoryLedger:
     def open(self, release: Release) -> Opened:
         if not self._budget.affords(release.event):
             raise BudgetError(
-                f"round {release.round}: one more release does not fit the budget; raise budget.epsilon, add noise, or stop here"
+                f"round {release.round}: one more release exceeds the budget; raise budget.epsilon, add noise, or stop here"
             )
         self._charge(Entry(release.round, release.attempt, release.event))
         return release._reveal()
