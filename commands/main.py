@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
@@ -17,7 +16,7 @@ from .doctor import command as doctor
 from .ending import Ending
 from .evaluate import command as evaluate
 from .export import command as export
-from .faults import Traced
+from .faults import INTERRUPTED, Traced
 from .init import command as init
 from .plan import command as plan
 from .simulate import command as simulate
@@ -64,8 +63,6 @@ def root(
 
 def run() -> None:
     """Run the program; leaves the process with its exit code."""
-    # A service manager stops with SIGTERM; it is to leave a checkpoint just as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(execute(sys.argv[1:]))
 
 
@@ -75,6 +72,8 @@ def execute(arguments: Sequence[str]) -> int:
     program = _program()
     with ending, Traced():
         code = program.main(list(arguments), prog_name="tacit", standalone_mode=False)
+        if code == INTERRUPTED:  # how typer puts a KeyboardInterrupt that no verb had words for
+            raise KeyboardInterrupt
         ending.code = code if isinstance(code, int) else 0
     return ending.code
 

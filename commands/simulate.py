@@ -29,7 +29,8 @@ def command(
     seed: Seed = 0,
     settings: Settings = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="The run folder; by default one of its own under runs/.", show_default=False)
+        Path | None,
+        typer.Option("--out", help="The run folder; by default one of its own under runs/.", show_default=False),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, or the newest of this configuration.")
