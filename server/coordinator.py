@@ -141,7 +141,8 @@ class Coordinator:
             )  # fmt: skip
             requests = tuple(replace(blank, owner=owner) for owner in sampled)
             summed = self._run_phases(plain_round(requests, rounds.deadline, concrete))
-            need = math.ceil(rounds.quorum * len(sampled) - 1e-9)  # 0.7 · 10 is 7, though not in floating point
+            # 0.7 · 10 is 7, though not in floating point; and silence is no answer, however low the quorum.
+            need = max(min(1, len(sampled)), math.ceil(rounds.quorum * len(sampled) - 1e-9))
             if concrete.final.noise and concrete.final.noise[0].place == "shared":
                 need = max(need, concrete.final.least)
             if len(summed.owners) >= need:
