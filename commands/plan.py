@@ -22,6 +22,14 @@ class Sampling(StrEnum):
     fixed = "fixed"
 
 
+class Correlation(StrEnum):
+    """How the noise of one round depends on that of others."""
+
+    tree = "tree"
+    banded = "banded"
+    blt = "blt"
+
+
 class Relation(StrEnum):
     """How neighbouring data sets differ."""
 
@@ -56,6 +64,18 @@ def command(
         Relation | None, typer.Option(help="Default: add-remove; replace-one for fixed cohorts.")
     ] = None,
     unit: Annotated[Unit | None, typer.Option(help="What the numbers are about. Default: owner.")] = None,
+    correlated: Annotated[
+        Correlation | None, typer.Option(help="Noise correlated over rounds, charged as a whole. Default: none.")
+    ] = None,
+    separation: Annotated[
+        int | None, typer.Option(help="Correlated: a unit is drawn again after so many rounds at the earliest.")
+    ] = None,
+    participations: Annotated[
+        int | None, typer.Option(help="Correlated: most rounds of one unit. Default: what the separation allows.")
+    ] = None,
+    bands: Annotated[int | None, typer.Option(help="Banded: number of bands. Default: the separation.")] = None,
+    decay: Annotated[list[float] | None, typer.Option(help="BLT: a buffer's decay; once per buffer.")] = None,
+    scale: Annotated[list[float] | None, typer.Option(help="BLT: a buffer's scale; once per buffer.")] = None,
     plot: Annotated[
         Path | None,
         typer.Option(help="Write ε over rounds to this .svg or .png. Default: plan.svg.", show_default=False),
@@ -69,14 +89,21 @@ def command(
     Example: `tacit plan federation.toml --target-epsilon 2`
 
     Example: `tacit plan --noise-multiplier 1.1 --sampling poisson --rate 0.01 --rounds 1000 --delta 1e-5`
+
+    Example: `tacit plan --correlated banded --bands 8 --separation 64 --rounds 512 --delta 1e-5 --target-epsilon 2`
     """
     given: dict[str, Any] = {
         "sampling": sampling, "rate": rate, "cohort": cohort, "population": population, "rounds": rounds,
         "delta": delta, "relation": relation, "unit": unit,
     }  # fmt: skip
     numbers = {key: value for key, value in given.items() if value is not None}
+    buffers = {"decay": tuple(decay or ()), "scale": tuple(scale or ())}
+    shape = {"separation": separation, "participations": participations, "bands": bands, **buffers}
+    shape = {key: value for key, value in shape.items() if value not in (None, ())}
     _check_one(noise_multiplier, target_epsilon, needed=configuration is None)
-    if configuration is not None:
+    if correlated is not None or shape:
+        result = _of_correlated(configuration, correlated, numbers, shape, noise_multiplier, target_epsilon)
+    elif configuration is not None:
         result = _of_configuration(configuration, settings, numbers, noise_multiplier, target_epsilon)
     else:
         result = _of_numbers(settings, numbers, noise_multiplier, target_epsilon)
@@ -141,6 +168,44 @@ def _of_numbers(
         key: value.value if isinstance(value, StrEnum) else value for key, value in numbers.items()
     }
     return plan(noise_multiplier=noise_multiplier, target_epsilon=target_epsilon, **plain).to_json()
+
+
+def _of_correlated(
+    configuration: Path | None,
+    correlated: Correlation | None,
+    numbers: dict[str, Any],
+    shape: dict[str, Any],
+    noise_multiplier: float | None,
+    target_epsilon: float | None,
+) -> dict[str, Any]:
+    from ..config import ConfigError
+
+    if correlated is None:
+        key, value = next(iter(shape.items()))
+        raise ConfigError(f"--{key} = {value}: belongs to correlated noise; add --correlated tree, banded or blt")
+    if configuration is not None:
+        raise ConfigError(f"--correlated {correlated.value}: is planned from options alone; leave {configuration} out")
+    drawn = [key for key in ("rate", "cohort", "population") if key in numbers]
+    if drawn or str(numbers.get("sampling", "none")) != "none":
+        raise ConfigError(
+            "--sampling: correlated noise is not amplified by draws; give --separation and --participations instead"
+        )
+    faults = list(_faults(numbers))
+    if faults:
+        raise ConfigError("\n".join(faults))
+    from ..privacy.accounting.correlated import plan_correlated
+    from ..privacy.accounting.relation import AccountingError
+
+    plain: dict[str, Any] = {
+        key: value.value if isinstance(value, StrEnum) else value for key, value in numbers.items()
+    }
+    plain.pop("sampling", None)
+    try:
+        return plan_correlated(
+            correlated.value, noise_multiplier=noise_multiplier, target_epsilon=target_epsilon, **plain, **shape
+        ).to_json()
+    except AccountingError as error:
+        raise ConfigError(f"--correlated {correlated.value}: {error}") from error
 
 
 def _check_one(noise_multiplier: float | None, target_epsilon: float | None, needed: bool) -> None:
