@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from ..config import ConfigError
 from ..privacy.entropy import Entropy
+from ..strategies.federation import Federation
 from ..tasks.examples import Examples
-from ..tasks.partition import Shares
-from ..tasks.task import Task
+from ..tasks.partition import PartitionError, Shares
+from ..tasks.task import Task, TaskError, checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +60,19 @@ def population_of(task: Task, owners: int, seed: int, partition: object) -> Popu
     """The population that `seed` deals; everybody who gives this seed gets the same shares."""
     training = task.training()
     return Population(training, task.shares(owners, seed, partition))  # type: ignore[arg-type]
+
+
+def dealt(federation: Federation, seed: int) -> Population:
+    """The owners of a simulated federation, after a look whether its model, loss and data fit one another.
+
+    Raises `ConfigError` for more owners than the data suffices for, and for a task that cannot be trained.
+    """
+    task = federation.task
+    try:
+        population = population_of(task, federation.population, seed, federation.partition)
+        checked(task, population.training, f"task {task.name}, train")
+    except PartitionError as error:
+        raise ConfigError(f"population.partition: {error}") from error
+    except TaskError as error:
+        raise ConfigError(f"task: {error}") from error
+    return population

@@ -29,7 +29,7 @@ from ..tasks.metrics import worst_decile
 from ..tasks.task import Task, initial
 from .curves import curves
 from .engines import PlainLoop
-from .population import Availability, Population, population_of
+from .population import Availability, Population, dealt
 from .result import RoundRow, Run, Timing
 from .transport import InMemory, SimulationError, Vectorised
 
@@ -241,7 +241,7 @@ def prepare(
     config, folder = config_of(source, set)
     federation = build(config, folder)
     entropy = SeededEntropy(seed)
-    population = population_of(federation.task, federation.population, seed, federation.partition)
+    population = dealt(federation, seed)
     learner = learner_for(federation.task, seed, str(device_named(device)))
     availability = Availability(config.population.dropout, config.population.straggler)
     chosen = "plain-loop" if engine == "auto" else engine
