@@ -68,8 +68,11 @@ def metric_axes(axes: Axes, metric: str, curves: Sequence[Curve], above: float =
     rounds_axis(axes, curves)
     low, high = span(curves)
     if is_share(metric):
-        axes.set_ylim(max(0.0, low - 0.05), min(1.03, high + 0.05))
+        floor, ceiling = max(0.0, low - 0.05), min(1.03, high + 0.05)
+        axes.set_ylim(floor, ceiling)
         percent(axes.yaxis)
+        # The room above 100 % is for the line's width; a tick there would name a share that cannot be.
+        axes.set_yticks([tick for tick in axes.get_yticks() if floor <= tick <= min(ceiling, 1.0)])
     elif low > 0 and high / low > _WIDE_LOSS:
         logarithmic(axes.set_yscale, axes.yaxis)
     else:

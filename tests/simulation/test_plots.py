@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from typing import Any
@@ -132,3 +133,12 @@ def test_overlays_name_their_runs_and_never_repeat_a_look() -> None:
         assert all(f">{each}</text>" in drawn for each in "ABC")
     assert metric_overlay([], "accuracy", "m") is None
     assert epsilon_overlay([], "e") is None
+
+
+def test_no_tick_names_a_share_above_everything(result: dict[str, Any]) -> None:
+    """The axis leaves room above 100 % for the line's width, but a tick there would name what cannot be."""
+    for drawn in (metric_plot(result["rounds"], "accuracy", "a"), headline_plot(result).decode()):
+        assert drawn is not None
+        ticks = [float(value) for value in re.findall(r">([\d.]+) %</text>", drawn)]
+        assert len(ticks) >= 2
+        assert max(ticks) <= 100
