@@ -281,7 +281,11 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def override(setting: str) -> tuple[str, Any]:
-    """Key and value of a `--set key=value`; the value is TOML, or text where it is not."""
+    """Key and value of a `--set key=value`; the value is TOML, or text where it is not.
+
+    >>> override("rounds.total=80"), override("strategy.use=fedadam"), override("rounds.participation={use='fixed', cohort=9}")
+    (('rounds.total', 80), ('strategy.use', 'fedadam'), ('rounds.participation', {'use': 'fixed', 'cohort': 9}))
+    """
     key, equals, value = setting.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {setting!r}: write key=value, for example --set rounds.total=80")

@@ -349,7 +349,11 @@ _INFINITY = "inf"
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    """Canonical JSON value of an event: `{"event": name, field: value, …}`, nested events in place."""
+    """Canonical JSON value of an event: `{"event": name, field: value, …}`, nested events in place.
+
+    >>> to_json(Poisson(0.5, Gaussian(3.74)))
+    {'event': 'poisson', 'rate': 0.5, 'of': {'event': 'gaussian', 'noise_multiplier': 3.74}}
+    """
     row: dict[str, Any] = {"event": _NAME_OF[type(event)]}
     for field in dataclasses.fields(event):
         row[field.name] = _encode(getattr(event, field.name))

@@ -153,6 +153,9 @@ class Cyclic:
     """Public blocks in turn: owner i is in the rounds t with t ≡ i (mod `separation`), at most `cohort` owners a round.
 
     The order of owners is public and fixed, so it amplifies for nobody; an owner is in at most ⌈T / separation⌉ rounds.
+
+    >>> Cyclic(cohort=2, separation=3).times(rounds=10)
+    4
     """
 
     cohort: int

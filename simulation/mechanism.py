@@ -9,7 +9,12 @@ from .numerals import number, plain_text
 
 
 def mechanism(event: Any) -> str:
-    """The event in words; a noise multiplier is the number after the law. Unknown events give their name and fields."""
+    """The event in words; a noise multiplier is the number after the law. Unknown events give their name and fields.
+
+    >>> once = {"event": "poisson", "rate": 0.5, "of": {"event": "gaussian", "noise_multiplier": 3.74}}
+    >>> mechanism({"event": "repeated", "count": 80, "of": once})
+    '80 × Poisson 0.5 of Gaussian 3.74'
+    """
     if not isinstance(event, Mapping):
         return "unknown"
     name, inner = str(event.get("event", "unknown")), mechanism(event["of"]) if "of" in event else ""

@@ -88,7 +88,11 @@ def _row(row: object) -> tuple[str, np.dtype[Any], int]:
 
 
 def pack(elements: NDArray[np.int64], bits: int) -> NDArray[np.uint8]:
-    """Ring elements in [0, 2^bits) packed to `bits` bits each, little-endian: ⌈bits · n / 8⌉ bytes."""
+    """Ring elements in [0, 2^bits) packed to `bits` bits each, little-endian: ⌈bits · n / 8⌉ bytes.
+
+    >>> pack(np.array([1, 2, 3, 1023]), bits=10).tobytes().hex()
+    '010830c0ff'
+    """
     if not 1 <= bits <= 62:
         raise CodecError(f"bits = {bits}; a ring has 1 to 62")
     if len(elements) and (int(elements.min()) < 0 or int(elements.max()) >> bits):

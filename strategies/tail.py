@@ -16,7 +16,11 @@ SUM, COUNT = "tail.sum", "tail.count"
 
 
 def tail_start(fraction: float, rounds: int) -> int:
-    """The first round that counts: the last ⌊fraction·rounds⌋ do, and at least one."""
+    """The first round that counts: the last ⌊fraction·rounds⌋ do, and at least one.
+
+    >>> tail_start(0.5, 80), tail_start(0.0, 80)
+    (41, 80)
+    """
     return rounds - max(1, math.floor(fraction * rounds)) + 1
 
 

@@ -63,7 +63,13 @@ Source: TypeAlias = Population | File
 
 
 def parse_source(text: str) -> Source:
-    """The source that `text` names; raises `DataError` where it names none. `str(source)` writes it back."""
+    """The source that `text` names; raises `DataError` where it names none. `str(source)` writes it back.
+
+    >>> parse_source("population:3/10?seed=7&partition=dirichlet&alpha=0.3")
+    Population(owner=3, owners=10, seed=7, partition=Dirichlet(alpha=0.3, minimum=1))
+    >>> str(parse_source("csv:/data/ward3.csv"))
+    'csv:/data/ward3.csv'
+    """
     scheme, colon, rest = text.partition(":")
     if not colon or not rest:
         raise DataError(f"source {text!r}: give csv:PATH, npz:PATH, text:PATH or population:K/N?seed=S")

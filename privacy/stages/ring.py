@@ -20,7 +20,11 @@ def residues(values: Tensor, bits: int) -> Tensor:
 
 
 def centred(values: Tensor, bits: int) -> Tensor:
-    """int64, any representative -> the one in [−2^(bits−1), 2^(bits−1))."""
+    """int64, any representative -> the one in [−2^(bits−1), 2^(bits−1)).
+
+    >>> centred(torch.tensor([5, 7, 8, 15, -9]), bits=4).tolist()
+    [5, 7, -8, -1, 7]
+    """
     lowest = residues(values, bits)
     return torch.where(lowest >= 1 << (bits - 1), lowest - (1 << bits), lowest)
 
