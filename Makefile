@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: demo test lint types contracts pytest wheel bench clean
+.PHONY: demo test lint types contracts pytest wheel bench docs clean
 
 demo: $(STAMP)
 	$(BIN)/tacit demo
@@ -29,6 +29,12 @@ wheel: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/accounting.py
+
+# What the code says of itself in docs/: the configuration's keys, the table of claims, the picture of the demo.
+docs: $(STAMP)
+	$(BIN)/python docs/configuration.py
+	$(BIN)/python docs/claims.py
+	$(BIN)/python docs/picture.py
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Tacit needs Python 3.11 or newer; found " + sys.version.split()[0] + ". Try: make PYTHON=python3.11")'
