@@ -183,7 +183,18 @@ def _settled(
             raise ConfigError(f"privacy: {error}") from error
 
     _refuse_nothing(config, assemble(with_noise(1.0))[1], observer)
-    return with_noise(noise_multiplier(event, config.privacy.relation, delta, config.budget.epsilon))
+    relation, target, left = config.privacy.relation, config.budget.epsilon, delta
+    while left > 0:
+        z = noise_multiplier(event, relation, left, target)
+        extra = assemble(with_noise(z))[1].delta_extra()
+        if account_within(event(z), relation, delta, extra).epsilon <= target:
+            return with_noise(z)
+        # What the samplers' approximations take of δ, as in `account_within`; more each time, so that the search ends.
+        left = min(left - delta / 64, delta - (1 + math.exp(min(target * (1 + 1e-5) + 1e-5, 700.0))) * extra)
+    raise ConfigError(
+        f'noise_multiplier = "calibrate": at budget.epsilon = {target:g} the noise is so small that the rounding of the lattice '
+        f"uses up δ = {delta:.3g}; lower the budget, or give a number"
+    )
 
 
 def _refuse_nothing(config: Config, schedule: Schedule, observer: Observer) -> None:
