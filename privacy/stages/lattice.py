@@ -127,7 +127,7 @@ def noised(stage: str, signal: Signal, noise_multiplier: float, place: Place) ->
         return signal
     sigma = noise_multiplier * signal.sensitivity
     require(
-        sigma >= _SMOOTH and signal.most * (sigma * 16 + signal.reach) < 2.0**62,
+        _SMOOTH <= sigma <= 2.0**50 and signal.most * (sigma * 16 + signal.reach) < 2.0**62,
         stage,
         f"noise_multiplier = {noise_multiplier!r} leaves the range of the lattice",
         "give 0 for no noise, or a number between 0.01 and 1000",
