@@ -26,12 +26,9 @@ from ..strategies.local import Solver, streams_of
 from ..strategies.messages import Recipe, Reply, Request, request_from
 from ..strategies.solvers import SOLVERS
 from ..tasks.examples import Examples
+from .refusal import RefusedError as RefusedError
 
 log = logging.getLogger(__name__)
-
-
-class RefusedError(Exception):
-    """This owner does not take part in what was asked; the reason may be told to the operator."""
 
 
 class Policy(Protocol):
@@ -62,12 +59,13 @@ class Plan:
 def agreed(request: Request, learner: Learner) -> Plan:
     """What a request asks, if this owner's model fits it and it is sound; raises `RefusedError`. Looks at no data."""
     if len(request.weights) != learner.dim:
-        raise RefusedError(f"the model has {learner.dim} numbers; the request carries {len(request.weights)}")
+        raise RefusedError(f"the model has {learner.dim} numbers; the request carries {len(request.weights)}", "model")
     plan = plan_of(request.recipe, learner)
     expected = len(plan.algorithm.broadcast(plan.algorithm.initial(learner.dim)))
     if len(request.broadcast) != expected:
         raise RefusedError(
-            f"{request.recipe.algorithm['use']} broadcasts {expected} numbers; the request carries {len(request.broadcast)}"
+            f"{request.recipe.algorithm['use']} broadcasts {expected} numbers; the request carries {len(request.broadcast)}",
+            "model",
         )
     return plan
 
@@ -76,7 +74,7 @@ def plan_of(recipe: Recipe, learner: Learner) -> Plan:
     """The objects that a recipe names, traced; raises `RefusedError` for anything unknown or unsound."""
     if not 1 <= recipe.least <= recipe.most:
         raise RefusedError(
-            f"a sum of {recipe.least} to {recipe.most} contributions; at least 1, and most at least least"
+            f"a sum of {recipe.least} to {recipe.most} contributions; at least 1, and most at least least", "recipe"
         )
     try:
         solver: Solver = chosen(recipe.solver, "use", SOLVERS, "local")
@@ -87,9 +85,10 @@ def plan_of(recipe: Recipe, learner: Learner) -> Plan:
         source = solver.declare(algorithm.width * learner.dim, recipe.least, recipe.most)
         return Plan(solver, algorithm, pipeline(source, stages))
     except (ConfigError, PipelineError) as error:
-        raise RefusedError(str(error)) from error
+        raise RefusedError(str(error), "recipe") from error
     except ArithmeticError as error:  # a number so extreme that no stage can compute with it
-        raise RefusedError(f"the recipe's numbers leave what can be computed ({error}); give usual ones") from error
+        reason = f"the recipe's numbers leave what can be computed ({error})"
+        raise RefusedError(reason, "recipe", "give usual ones") from error
 
 
 def _log_fault(owner: int, round: int, what: str) -> None:
@@ -117,13 +116,13 @@ class Worker:
         try:
             total, ring = self.contribute(request)
         except RefusedError as refusal:
-            return self._reply(request, "refused", reason=str(refusal)).to_bytes()
-        return self._reply(request, "ok", total, ring).to_bytes()
+            return refusal_of(request, self.owner, refusal).to_bytes()
+        return Reply(request.run, request.round, request.attempt, (self.owner,), "ok", total, ring).to_bytes()
 
     def contribute(self, request: Request) -> tuple[Tensor, int | None]:
         """The owner's message `[d']` and its ring; raises `RefusedError` before any data is touched."""
         if request.owner != self.owner:
-            raise RefusedError(f"the request is for owner {request.owner}; this is owner {self.owner}")
+            raise RefusedError(f"the request is for owner {request.owner}; this is owner {self.owner}", "address")
         plan = agreed(request, self.learner)
         self.policy.check(request, plan.pipeline)
         update, self.memory = train(plan, self.learner, request, self.examples, self.entropy, self.memory)
@@ -135,11 +134,11 @@ class Worker:
         messages = plan.pipeline.send(Dense(update[None]), env)
         return messages.dense()[0], plan.pipeline.final.ring
 
-    def _reply(
-        self, request: Request, status: str, total: Tensor | None = None, ring: int | None = None, reason: str = ""
-    ) -> Reply:
-        where = (request.run, request.round, request.attempt, (self.owner,))
-        return Reply(*where, status, total, ring, reason)  # type: ignore[arg-type]  # status is one of Status
+
+def refusal_of(request: Request, owner: int, error: RefusedError) -> Reply:
+    """The reply of `owner` that refuses `request`."""
+    where = (request.run, request.round, request.attempt, (owner,))
+    return Reply(*where, "refused", reason=str(error), code=error.refusal.code)
 
 
 def train(

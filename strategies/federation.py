@@ -21,10 +21,12 @@ from ..privacy.stages.table import STAGES
 from ..tasks.catalogue import lookup
 from ..tasks.partition import PARTITIONS, Partition
 from ..tasks.task import Task, TaskError, initial
+from ..tasks.version import code_of
 from .algorithms import ALGORITHMS, Algorithm
 from .learner import Learner
 from .messages import Recipe
 from .solvers import SOLVERS, Solver
+from .terms import Terms
 
 CALIBRATE = "calibrate"
 
@@ -37,7 +39,8 @@ class OverBudgetError(ConfigError):
 class Federation:
     """Everything that a run needs, derived from one configuration.
 
-    `schedule` holds the round's pipeline traced from the solver's Signal; `units` is N, the number of protected units.
+    `schedule` holds the round's pipeline traced from the solver's Signal; `units` is N, the number of protected units;
+    `code` the version of the code that is the task.
     """
 
     config: Config
@@ -49,6 +52,7 @@ class Federation:
     observer: Observer
     units: int
     delta: float
+    code: str
 
     @property
     def pipeline(self) -> Pipeline:
@@ -92,6 +96,20 @@ class Federation:
             pipeline=tuple(described(stage, "stage", STAGES) for stage in concrete.stages),
             least=self.pipeline.source.least,
             most=self.pipeline.source.most,
+            terms=self.terms,
+        )
+
+    @property
+    def terms(self) -> Terms:
+        """What holds for every round."""
+        config = self.config
+        return Terms(
+            task={"use": config.task.use, **config.task.options},
+            code=self.code,
+            relation=config.privacy.relation,
+            participation=described(self.schedule.participation, "use", PARTICIPATIONS),
+            population=self.population,
+            rounds=self.schedule.rounds,
         )
 
     def claims(self, rounds: int | None = None) -> tuple[Claim, ...]:
@@ -115,6 +133,7 @@ def build(config: Config, folder: Path | None = None) -> Federation:
     """
     try:
         task = lookup(config.task.use, folder, **config.task.options)
+        code = code_of(config.task.use)
     except TaskError as error:
         raise ConfigError(f"task: {error}") from error
     participation: Participation = chosen(config.rounds.participation, "use", PARTICIPATIONS, "rounds.participation")
@@ -151,7 +170,7 @@ def build(config: Config, folder: Path | None = None) -> Federation:
 
     settled = _settled(config, observer, delta, assemble)
     solver, schedule = assemble(settled)
-    federation = Federation(config, task, partition, solver, algorithm, schedule, observer, units, delta)
+    federation = Federation(config, task, partition, solver, algorithm, schedule, observer, units, delta, code)
     _check(federation)
     return federation
 

@@ -1,11 +1,15 @@
 """Messages between coordinator and owner: a request for one contribution, and its reply. Both are values and bytes.
 
-A request carries the round's whole recipe as data (solver, algorithm, pipeline), so that the owner traces it, derives the
-claim itself and can refuse; weights are raw arrays. A reply holds the message that the owner half of the pipeline made.
+A request carries the round's whole recipe as data (solver, algorithm, pipeline) and the terms of the run, so that the owner
+traces it, derives the claim of all rounds itself and can refuse; weights are raw arrays. A reply holds the message that the
+owner half of the pipeline made, or a refusal.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeGuard
@@ -15,19 +19,42 @@ import torch
 from torch import Tensor
 
 from .codec import CodecError, decode, encode, pack, unpack
+from .terms import Terms, terms_from
 
 Status: TypeAlias = Literal["ok", "refused", "failed"]
+
+_REQUEST = {"kind", "run", "round", "attempt", "owner", "recipe"}
+_RECIPE = {"solver", "algorithm", "pipeline", "least", "most", "terms"}
+_REPLY = {"kind", "run", "round", "attempt", "owner", "status", "code", "reason", "ring", "dim"}
+_LONGEST_RUN, _LONGEST_REASON = 1000, 2000  # characters: both end up in logs
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What one round asks of an owner, as data: rows of the explicit tables, and the size of the cohort."""
+    """What one round asks of an owner, as data: rows of the explicit tables, the size of the cohort, the terms of the run."""
 
     solver: Mapping[str, Any]
     algorithm: Mapping[str, Any]
     pipeline: tuple[Mapping[str, Any], ...]
     least: int
     most: int
+    terms: Terms
+
+    def to_json(self) -> dict[str, Any]:
+        """The value that travels."""
+        return {
+            "solver": dict(self.solver),
+            "algorithm": dict(self.algorithm),
+            "pipeline": [dict(row) for row in self.pipeline],
+            "least": self.least,
+            "most": self.most,
+            "terms": self.terms.to_json(),
+        }
+
+    def digest(self) -> str:
+        """SHA-256 of its canonical JSON, hexadecimal: two recipes that ask the same have the same."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +71,16 @@ class Request:
 
     def to_bytes(self) -> bytes:
         """The frame that travels."""
-        recipe = {
-            "solver": dict(self.recipe.solver),
-            "algorithm": dict(self.recipe.algorithm),
-            "pipeline": [dict(row) for row in self.recipe.pipeline],
-            "least": self.recipe.least,
-            "most": self.recipe.most,
-        }
-        header = {"kind": "train", **_address(self), "recipe": recipe}
+        header = {"kind": "train", **_address(self), "recipe": self.recipe.to_json()}
         return encode(header, {"weights": _floats(self.weights), "broadcast": _floats(self.broadcast)})
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back: the sum of the messages of `owners` (one owner, or a batch summed by an engine)."""
+    """What came back: the sum of the messages of `owners` (one owner, or a batch summed by an engine).
+
+    A refusal says why: `code` for programs (see the owner's `refusal`), `reason` for people.
+    """
 
     run: str
     round: int
@@ -67,6 +90,7 @@ class Reply:
     total: Tensor | None = None
     ring: int | None = None
     reason: str = ""
+    code: str = ""
 
     def to_bytes(self) -> bytes:
         """The frame that travels; integers go packed to the ring's bits."""
@@ -79,7 +103,8 @@ class Reply:
             "attempt": self.attempt,
             "owner": self.owners[0],
         }
-        header |= {"status": self.status, "reason": self.reason, "ring": self.ring, "dim": 0}
+        header |= {"status": self.status, "code": self.code, "reason": self.reason[:_LONGEST_REASON]}
+        header |= {"ring": self.ring, "dim": 0}
         if self.total is None:
             return encode(header, {})
         header["dim"] = len(self.total)
@@ -92,8 +117,11 @@ def request_from(frame: bytes) -> Request:
     """The request in a frame. Raises `CodecError`; looks nothing up and runs nothing."""
     header, arrays = decode(frame)
     recipe = header.get("recipe")
-    if header.get("kind") != "train" or not isinstance(recipe, dict) or set(arrays) != {"weights", "broadcast"}:
+    if header.get("kind") != "train" or set(header) != _REQUEST or set(arrays) != {"weights", "broadcast"}:
         raise CodecError("not a training request")
+    if not isinstance(recipe, dict) or set(recipe) != _RECIPE:
+        # What is asked for in words that this version does not know cannot be priced by it.
+        raise CodecError(f"a recipe is {', '.join(sorted(_RECIPE))}, all of them and nothing else")
     run, round, attempt, owner = _numbers(header)
     rows = recipe.get("pipeline")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -103,7 +131,8 @@ def request_from(frame: bytes) -> Request:
     least, most = recipe.get("least"), recipe.get("most")
     if not _count(least) or not _count(most):
         raise CodecError(f"the request's cohort is {least!r} to {most!r}")
-    found = Recipe(recipe["solver"], recipe["algorithm"], tuple(rows), least, most)
+    terms = terms_from(recipe["terms"])
+    found = Recipe(recipe["solver"], recipe["algorithm"], tuple(rows), least, most, terms)
     return Request(run, round, attempt, owner, found, _tensor(arrays["weights"]), _tensor(arrays["broadcast"]))
 
 
@@ -111,9 +140,13 @@ def reply_from(frame: bytes) -> Reply:
     """The reply in a frame. Raises `CodecError`."""
     header, arrays = decode(frame)
     run, round, attempt, owner = _numbers(header)
-    status, ring, dim, reason = (header.get(key) for key in ("status", "ring", "dim", "reason"))
-    if header.get("kind") != "reply" or status not in ("ok", "refused", "failed") or not isinstance(reason, str):
+    status, ring, dim, reason, code = (header.get(key) for key in ("status", "ring", "dim", "reason", "code"))
+    if header.get("kind") != "reply" or set(header) != _REPLY or status not in ("ok", "refused", "failed"):
         raise CodecError("not a reply")
+    if not isinstance(reason, str) or len(reason) > _LONGEST_REASON:
+        raise CodecError(f"a reply whose reason is no text of up to {_LONGEST_REASON} characters")
+    if not isinstance(code, str) or re.fullmatch(r"[a-z-]{0,30}", code) is None:
+        raise CodecError("a reply whose code is no short word")
     if not _count(dim) or (ring is not None and not _count(ring)):
         raise CodecError(f"a reply of dimension {dim!r} in a ring of {ring!r} bits")
     total: Tensor | None = None
@@ -129,7 +162,7 @@ def reply_from(frame: bytes) -> Reply:
             raise CodecError(f"a reply of {len(total)} numbers that says {dim}")
     elif status == "ok":
         raise CodecError("a reply without its message")
-    return Reply(run, round, attempt, (owner,), status, total, ring, reason)
+    return Reply(run, round, attempt, (owner,), status, total, ring, reason, code)
 
 
 def _address(request: Request) -> dict[str, Any]:
@@ -140,6 +173,8 @@ def _numbers(header: Mapping[str, Any]) -> tuple[str, int, int, int]:
     run, round, attempt, owner = (header.get(key) for key in ("run", "round", "attempt", "owner"))
     if not isinstance(run, str) or not (_count(round) and _count(attempt) and _count(owner)):
         raise CodecError("the message does not say whose round it is of")
+    if not 0 < len(run) <= _LONGEST_RUN:
+        raise CodecError(f"the name of the run has {len(run)} characters, not 1 to {_LONGEST_RUN}")
     return run, round, attempt, owner
 
 

@@ -19,6 +19,7 @@ from tacit.privacy.pipeline import Pipeline
 from tacit.strategies.codec import MAGIC, CodecError
 from tacit.strategies.learner import Learner
 from tacit.strategies.messages import Recipe, Reply, Request, reply_from
+from tacit.strategies.terms import Terms
 from tacit.tasks.examples import Examples
 from tacit.tasks.losses import cross_entropy
 from tacit.tasks.trainable import Trainable
@@ -42,6 +43,7 @@ SOLVERS: dict[str, dict[str, Any]] = {
     "dp-sgd": {"use": "dp-sgd", "norm": 1.0, "noise_multiplier": 1.0, "rate": 0.5, "denominator": 3.0},
 }
 DIM = 15
+TERMS = Terms({"use": "digits"}, "tacit 0.1.0", "zero-out", {"use": "everyone"}, 10, 20)
 
 
 class Untouchable(Examples):
@@ -69,7 +71,7 @@ def data(rows: int = 5, seed: int = 0) -> Examples:
 
 
 def request(pipeline: str = "central", solver: str = "sgd", algorithm: str = "fedavg", **changes: Any) -> Request:
-    recipe = Recipe(SOLVERS[solver], {"use": algorithm}, PIPELINES[pipeline], 5, 10)
+    recipe = Recipe(SOLVERS[solver], {"use": algorithm}, PIPELINES[pipeline], 5, 10, TERMS)
     made = Request("run", 3, 1, 4, recipe, torch.zeros(DIM), torch.zeros(DIM if algorithm == "scaffold" else 0))
     return replace(made, **changes)
 
@@ -131,6 +133,7 @@ def test_what_is_unsound_is_refused_before_the_data_is_touched(what: str) -> Non
     if what not in ("another owner", "a norm that is no number"):  # JSON has no NaN
         reply = reply_from(worker(Untouchable()).handle(asked.to_bytes()))
         assert (reply.status, reply.total, reply.owners) == ("refused", None, (4,))
+        assert reply.code in ("model", "recipe")
         assert words in reply.reason
 
 
@@ -167,7 +170,7 @@ def test_the_policy_is_asked_before_the_data_is_touched_and_sees_the_traced_pipe
 
 NUMBERS = st.one_of(
     st.sampled_from(
-        [0, -1, 1, 2**31, 2**62, 1e-300, 1e300, -1e300, 5e-324, 1e38, 0.5, True, None, "calibrate", [], {}]
+        [0, -1, 1, 2**31, 2**62, 1e-300, 1e300, -1e300, 5e-324, 1e38, 0.5, 2.0**22, 2.0**23, 2.0**34, True, None, "calibrate", [], {}]
     ),
     st.floats(allow_nan=False, allow_infinity=False),
     st.integers(-(2**63), 2**63),
@@ -185,7 +188,8 @@ def test_a_request_of_any_numbers_is_agreed_on_or_refused(source: st.DataObject)
         row[source.draw(st.sampled_from(keys))] = source.draw(NUMBERS)
     counts = st.sampled_from([0, 1, 2, 10, 2**31, 2**62 - 1])
     asked = replace(
-        request(), recipe=Recipe(solver, {"use": "fedavg"}, tuple(rows), source.draw(counts), source.draw(counts))
+        request(),
+        recipe=Recipe(solver, {"use": "fedavg"}, tuple(rows), source.draw(counts), source.draw(counts), TERMS),
     )
     with contextlib.suppress(RefusedError):
         assert agreed(asked, learner()).pipeline.final.dim >= DIM
@@ -319,5 +323,16 @@ def test_nothing_but_the_message_leaves() -> None:
     frame = worker().handle(request("skellam").to_bytes())
     size = int.from_bytes(frame[8:12], "little")
     said = json.loads(frame[12 : 12 + size])
-    assert set(said["header"]) == {"kind", "run", "round", "attempt", "owner", "status", "reason", "ring", "dim"}
+    assert set(said["header"]) == {
+        "kind",
+        "run",
+        "round",
+        "attempt",
+        "owner",
+        "status",
+        "code",
+        "reason",
+        "ring",
+        "dim",
+    }
     assert [row[0] for row in said["arrays"]] == ["total"]

@@ -14,6 +14,7 @@ from tacit.privacy.signal import Signal
 from tacit.privacy.stages.table import from_row
 from tacit.server.tally import tally
 from tacit.strategies.messages import Recipe, Reply, Request
+from tacit.strategies.terms import Terms
 
 DIM = 3
 CLIP = {"stage": "clip", "norm": 1.0}
@@ -22,7 +23,8 @@ LINES = {
     "lattice": [CLIP, {"stage": "central-gaussian", "noise_multiplier": 2.0}],
     "ring": [CLIP, {"stage": "encode", "bits": 20}],
 }
-RECIPE = Recipe({"use": "sgd"}, {"use": "fedavg"}, (), 1, 9)
+TERMS = Terms({"use": "digits"}, "tacit 0.1.0", "zero-out", {"use": "everyone"}, 10, 20)
+RECIPE = Recipe({"use": "sgd"}, {"use": "fedavg"}, (), 1, 9, TERMS)
 ASKED = tuple(Request("run", 5, 1, owner, RECIPE, torch.zeros(DIM)) for owner in (2, 3, 5, 7))
 
 

@@ -11,6 +11,7 @@ from tacit.simulation.engines import PlainLoop
 from tacit.simulation.population import Population
 from tacit.strategies.learner import Learner
 from tacit.strategies.messages import Recipe, Request
+from tacit.strategies.terms import Terms
 from tacit.tasks.examples import Examples
 from tacit.tasks.losses import cross_entropy
 from tacit.tasks.trainable import Trainable
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 ENTROPY = SeededEntropy(3)
 OWNERS = 6
+TERMS = Terms({"use": "own"}, "tacit 0.1.0", "zero-out", {"use": "everyone"}, OWNERS, 5)
 
 
 def learner(module: nn.Module | None = None) -> Learner:
@@ -34,7 +36,7 @@ def population() -> Population:
 
 def requests(order: list[int], dim: int, algorithm: str = "fedavg", round: int = 1) -> list[Request]:
     solver = {"use": "sgd", "lr": 0.3, "steps": 3, "batch": 2}
-    recipe = Recipe(solver, {"use": algorithm}, ({"stage": "clip", "norm": 1.0},), 1, OWNERS)
+    recipe = Recipe(solver, {"use": algorithm}, ({"stage": "clip", "norm": 1.0},), 1, OWNERS, TERMS)
     broadcast = torch.zeros(dim if algorithm == "scaffold" else 0)
     return [Request("run", round, 0, owner, recipe, torch.zeros(dim), broadcast) for owner in order]
 

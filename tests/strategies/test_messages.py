@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tacit.strategies.codec import CodecError, encode
+from tacit.strategies.codec import CodecError, decode, encode
 from tacit.strategies.messages import Recipe, Reply, Request, reply_from, request_from
+from tacit.strategies.terms import Terms
 
-RECIPE = Recipe({"use": "sgd", "lr": 1.0}, {"use": "fedavg"}, ({"stage": "clip", "norm": 0.3},), 3, 9)
+TERMS = Terms({"use": "digits"}, "tacit 0.1.0", "zero-out", {"use": "everyone"}, 10, 20)
+RECIPE = Recipe({"use": "sgd", "lr": 1.0}, {"use": "fedavg"}, ({"stage": "clip", "norm": 0.3},), 3, 9, TERMS)
 REQUEST = Request("run", 2, 1, 4, RECIPE, torch.tensor([1.0, -2.5]), torch.tensor([0.5]))
 
 
@@ -34,9 +40,91 @@ def test_a_reply_survives_the_wire(total: torch.Tensor, ring: int | None) -> Non
     assert (found.owners, found.status, found.ring) == ((4,), "ok", ring)
 
 
-def test_a_refusal_carries_its_reason() -> None:
-    found = reply_from(Reply("run", 2, 1, (4,), "refused", reason="the cohort is too small").to_bytes())
-    assert (found.status, found.reason, found.total) == ("refused", "the cohort is too small", None)
+def test_a_refusal_carries_its_reason_and_code() -> None:
+    said = Reply("run", 2, 1, (4,), "refused", reason="the cohort is too small", code="cohort")
+    found = reply_from(said.to_bytes())
+    assert (found.status, found.code, found.reason, found.total) == (
+        "refused",
+        "cohort",
+        "the cohort is too small",
+        None,
+    )
+
+
+def test_a_reason_is_cut_to_what_a_log_can_bear_and_a_longer_one_is_no_reply() -> None:
+    assert len(reply_from(Reply("run", 2, 1, (4,), "refused", reason="x" * 5000).to_bytes()).reason) == 2000
+    header = {
+        "kind": "reply",
+        "run": "r",
+        "round": 1,
+        "attempt": 0,
+        "owner": 1,
+        "status": "refused",
+        "ring": None,
+        "dim": 0,
+    }
+    assert reply_from(encode({**header, "reason": "no", "code": "work"}, {})).code == "work"
+    with pytest.raises(CodecError, match="2000"):
+        reply_from(encode({**header, "reason": "x" * 2001, "code": "work"}, {}))
+    for code in ("Budget", "x" * 31, "a b", "a\n", 3, None):
+        with pytest.raises(CodecError, match="code"):
+            reply_from(encode({**header, "reason": "no", "code": code}, {}))
+    with pytest.raises(CodecError, match="not a reply"):  # nothing rides along
+        reply_from(encode({**header, "reason": "no", "code": "work", "loss": 0.5}, {}))
+
+
+# --- what a request must say, and all that it may say ---
+
+
+def sent(change: Callable[[dict[str, Any]], object]) -> bytes:
+    """The frame of `REQUEST` after a change to its header."""
+    header, arrays = decode(REQUEST.to_bytes())
+    change(header)
+    return encode(header, arrays)
+
+
+HOSTILE: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a word more": lambda header: header.update(bundle="fab"),
+    "a word less": lambda header: header.pop("owner"),
+    "no recipe": lambda header: header.update(recipe=None),
+    "a recipe with a word more": lambda header: header["recipe"].update(code="print()"),
+    "a recipe with a word less": lambda header: header["recipe"].pop("terms"),
+    "an empty name of the run": lambda header: header.update(run=""),
+    "a name of the run that fills a disk": lambda header: header.update(run="r" * 1001),
+    **{
+        f"terms with {key} = {str(value)[:20]!r}": lambda header, key=key, value=value: header["recipe"]["terms"].update(
+            {key: value}
+        )
+        for key, value in [
+            ("task", "digits"), ("task", {}), ("task", {"use": 3}), ("task", {"use": "x" * 301}), ("code", None),
+            ("code", "c" * 301), ("relation", 1), ("participation", "everyone"), ("population", 0), ("population", 2**53),
+            ("population", True), ("population", 10.0), ("rounds", 0), ("rounds", "20"), ("extra", 1),
+        ]
+    },
+    "terms with a word less": lambda header: header["recipe"]["terms"].pop("rounds"),
+    "terms that are a list": lambda header: header["recipe"].update(terms=[]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_request_says_all_that_an_owner_must_know_and_nothing_else(what: str) -> None:
+    request_from(sent(lambda header: None))
+    with pytest.raises(CodecError):
+        request_from(sent(HOSTILE[what]))
+
+
+def test_recipes_have_the_same_digest_where_they_ask_the_same_and_only_there() -> None:
+    assert request_from(REQUEST.to_bytes()).recipe.digest() == RECIPE.digest()
+    reordered = replace(RECIPE, solver=dict(reversed(RECIPE.solver.items())))
+    assert reordered.digest() == RECIPE.digest()
+    changes: list[dict[str, Any]] = [
+        {"solver": {"use": "sgd", "lr": 2.0}}, {"algorithm": {"use": "fedavgm"}}, {"pipeline": ()}, {"least": 4}, {"most": 8},
+        *({"terms": replace(TERMS, **{key: value})} for key, value in [
+            ("task", {"use": "topics"}), ("code", "tacit 9"), ("relation", "add-remove"), ("rounds", 21),
+            ("participation", {"use": "cyclic"}), ("population", 11),
+        ]),
+    ]  # fmt: skip
+    assert len({RECIPE.digest(), *(replace(RECIPE, **change).digest() for change in changes)}) == len(changes) + 1
 
 
 def test_a_reply_for_several_owners_never_travels() -> None:
@@ -44,11 +132,16 @@ def test_a_reply_for_several_owners_never_travels() -> None:
         Reply("run", 1, 0, (1, 2), "ok", torch.zeros(1)).to_bytes()
 
 
-FIELDS = ["kind", "run", "round", "attempt", "owner", "recipe", "status", "ring", "dim", "reason"]
+FIELDS = ["kind", "run", "round", "attempt", "owner", "recipe", "status", "ring", "dim", "reason", "code"]
 VALUES = st.none() | st.booleans() | st.integers(-3, 2**70) | st.text(max_size=5) | st.lists(st.integers(), max_size=2)
 
 
-@given(st.dictionaries(st.sampled_from(FIELDS), VALUES | st.just({"pipeline": [1], "solver": {}, "algorithm": {}})))
+@given(
+    st.dictionaries(
+        st.sampled_from(FIELDS),
+        VALUES | st.just({"pipeline": [1], "solver": {}, "algorithm": {}, "least": 1, "most": 1, "terms": {}}),
+    )
+)
 def test_headers_of_any_shape_give_codec_error_only(header: dict[str, object]) -> None:
     frame = encode({**header}, {"weights": np.zeros(2, np.float32), "broadcast": np.zeros(0, np.float32)})
     for kind, parse in (("train", request_from), ("reply", reply_from)):
@@ -59,7 +152,16 @@ def test_headers_of_any_shape_give_codec_error_only(header: dict[str, object]) -
 
 
 def test_an_ok_reply_without_its_message_or_with_floats_for_ring_elements_is_refused() -> None:
-    header = {"kind": "reply", "run": "r", "round": 1, "attempt": 0, "owner": 1, "status": "ok", "reason": ""}
+    header = {
+        "kind": "reply",
+        "run": "r",
+        "round": 1,
+        "attempt": 0,
+        "owner": 1,
+        "status": "ok",
+        "code": "",
+        "reason": "",
+    }
     with pytest.raises(CodecError, match="without its message"):
         reply_from(encode({**header, "ring": None, "dim": 0}, {}))
     with pytest.raises(CodecError, match="packed"):
