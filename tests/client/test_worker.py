@@ -170,7 +170,27 @@ def test_the_policy_is_asked_before_the_data_is_touched_and_sees_the_traced_pipe
 
 NUMBERS = st.one_of(
     st.sampled_from(
-        [0, -1, 1, 2**31, 2**62, 1e-300, 1e300, -1e300, 5e-324, 1e38, 0.5, 2.0**22, 2.0**23, 2.0**34, True, None, "calibrate", [], {}]
+        [
+            0,
+            -1,
+            1,
+            2**31,
+            2**62,
+            1e-300,
+            1e300,
+            -1e300,
+            5e-324,
+            1e38,
+            0.5,
+            2.0**22,
+            2.0**23,
+            2.0**34,
+            True,
+            None,
+            "calibrate",
+            [],
+            {},
+        ]
     ),
     st.floats(allow_nan=False, allow_infinity=False),
     st.integers(-(2**63), 2**63),
