@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; leaves the process with the exit code of DESIGN's table."""
+    """Run the command line; leaves the process with its exit code (0, 1, 2, 3 or 130)."""
     from .commands.signals import install
 
     install()

@@ -4,7 +4,7 @@ Wolberg, Street and Mangasarian 1993 (UCI: Breast Cancer Wisconsin, Diagnostic),
 target 0 is malignant, 1 benign. The public split is 455 training and 114 test cases.
 
 **Scaling is public, not estimated.** Means and deviations taken from the owners' records would be a release to be paid for
-(PRIVACY.md 4 and 6; FACTS.md). The ranges below are constants of this program instead: the minimum and maximum that the
+(PRIVACY.md 4 and 6). The ranges below are constants of this program instead: the minimum and maximum that the
 data set's published description prints for each measure, rounded outwards to one or two figures. They were public before
 any training, the same for every owner and every split, and other data keep them: values outside are clipped. What they do
 tell, they tell of the published description and not of any owner's file.

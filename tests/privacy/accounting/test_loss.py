@@ -68,7 +68,7 @@ def test_leaves_without_a_pair_leave_the_upper_bound_to_rdp_and_the_lower_to_the
 
 
 def test_the_golden_fixed_cohort_pair() -> None:
-    # FACTS: n = 1000, m = 10, σ = 1, T = 100, δ = 1e-5: the pair q·N(2, 1) + (1−q)·N(0, 1) costs 6.476 (dp-accounting
+    # n = 1000, m = 10, σ = 1, T = 100, δ = 1e-5: the pair q·N(2, 1) + (1−q)·N(0, 1) costs 6.476 (dp-accounting
     # at 1e-5: pessimistic 6.47621, optimistic 6.47571).
     leaves = multiset(Repeated(FixedCohort(10, 1000, Gaussian(1.0)), 100))
     lower = loss.lower_epsilon(loss.lower_parts(leaves, "replace-one"), 1e-5, 0.0)
