@@ -1,0 +1,278 @@
+"""Exchange: the coordinator's transport to real owners, over a channel of the SuperLink. Knows no Flower itself.
+
+All requests of a phase go out in one post, a model that they share is uploaded once, and each reply is handed on as soon as it
+is complete. A message that a killed agent had taken is sent again, an agent that was away gets it when it is back, a
+SuperLink that restarts is waited for, and a coordinator that restarts goes on waiting for the replies to the letters that it
+had written down: agents answer a repeated request with the same bytes, so whichever reply comes first counts and the rest are
+dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import queue
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..strategies.codec import CodecError
+from ..strategies.messages import Reply, Request, reply_from
+from ..strategies.parcel import Parcel, sharing, wrap
+from .flower import Address, Arrival, Channel, ChannelLostError, Letter, SuperLinkError, new_id, open_channel
+from .whole import write_whole
+
+log = logging.getLogger(__name__)
+
+_WHOLE = 1 << 16
+_STEP = 5.0
+
+
+@dataclass(slots=True)
+class _Phase:
+    """Where one phase stands: who is asked, under which letters, and who has answered."""
+
+    asked: dict[int, Request]
+    until: float
+    letters: dict[str, int] = field(default_factory=dict, repr=False)
+    marks: dict[str, str] = field(default_factory=dict, repr=False)
+    sent: dict[int, float] = field(default_factory=dict)
+    away: set[int] = field(default_factory=set)
+    fetching: set[int] = field(default_factory=set)
+    heavy: set[int] = field(default_factory=set)
+    answered: set[int] = field(default_factory=set)
+    spent: list[str] = field(default_factory=list, repr=False)
+
+    def left(self) -> float:
+        return self.until - time.monotonic()
+
+    def open(self) -> list[int]:
+        """Owners whose reply is neither here nor on its way."""
+        return [o for o in self.asked if o not in self.answered and o not in self.fetching]
+
+
+class Exchange:
+    """Transport over Flower. One phase at a time."""
+
+    def __init__(
+        self, address: Address, folder: Path, nodes: Mapping[int, int],
+        *, resend: float = 30.0, largest: int = 4 << 30, workers: int = 4, ring: Callable[[Sequence[int]], object] = len,
+    ) -> None:  # fmt: skip
+        """An exchange that keeps its token and its letters in `folder` (for this user only).
+
+        `nodes` gives the node of each owner. `resend`: seconds after which an unanswered request is sent again; `largest`:
+        bytes of a reply; `ring` is told the nodes that have mail, so that they need not poll.
+        """
+        self._address, self._folder, self._nodes = address, folder, nodes
+        self._resend, self._largest, self._ring = resend, largest, ring
+        self._workers = ThreadPoolExecutor(workers, thread_name_prefix="tacit-reply")
+        self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="tacit-sweep")
+        self._channel: Channel | None = None
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def gather(self, requests: Sequence[Request], deadline: float) -> list[Reply]:
+        """Every reply that arrives within `deadline` seconds."""
+        return list(self.replies(requests, deadline))
+
+    def replies(self, requests: Sequence[Request], deadline: float) -> Iterator[Reply]:
+        """The replies one by one as they arrive, so that a caller need hold only their sum; ends like `gather`."""
+        phase = _Phase({request.owner: request for request in requests}, time.monotonic() + deadline)
+        if len(phase.asked) != len(requests):
+            raise ValueError("two requests of a phase are for the same owner; ask each owner once")
+        arrived: queue.SimpleQueue[tuple[int, Reply | None]] = queue.SimpleQueue()
+        try:
+            self._post(phase, list(phase.asked), self._written())
+            pause = 0.01
+            while len(phase.answered) < len(phase.asked) and phase.left() > 0:
+                progress = self._turn(phase, arrived)
+                pause = 0.01 if progress else min(pause * 1.5, 0.25)
+                yield from self._taken(phase, arrived, min(pause, max(0.0, phase.left())))
+        finally:
+            self._sweep(phase)
+
+    def finish(self) -> None:
+        """The run is over: delete what is left of it at the SuperLink."""
+        self._sweeper.shutdown(wait=True)
+        self._workers.shutdown(wait=False, cancel_futures=True)
+        if self._channel is not None:
+            self._channel.finish()
+            self._channel = None
+        for name in ("channel.json", "letters.json"):
+            (self._folder / name).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Stop without ending the run; another `Exchange` on the same folder goes on within a minute."""
+        self._sweeper.shutdown(wait=True)
+        self._workers.shutdown(wait=False, cancel_futures=True)
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def _turn(self, phase: _Phase, arrived: queue.SimpleQueue[tuple[int, Reply | None]]) -> bool:
+        """Look once for replies and for what must be sent again; whether anything moved."""
+        channel = self._channel
+        if channel is None:
+            self._post(phase, phase.open(), {})
+            return False
+        try:
+            waiting = [id for id, owner in phase.letters.items() if owner not in phase.answered]
+            arrivals = channel.collect(waiting, min(_STEP, phase.left())) if waiting else []
+            for arrival in arrivals:
+                self._arrive(phase, channel, arrival, arrived)
+            again = self._due(phase, channel)
+            if again:
+                self._post(phase, again, {})
+            return bool(arrivals or again)
+        except ChannelLostError:
+            log.warning("the channel is lost; opening a new one and sending again")
+            self._lose(phase)
+        except SuperLinkError as error:
+            log.warning("%s", error)
+        return False
+
+    def _arrive(
+        self, phase: _Phase, channel: Channel, arrival: Arrival, arrived: queue.SimpleQueue[tuple[int, Reply | None]]
+    ) -> None:
+        owner = phase.letters.pop(arrival.answers, None)
+        if owner in phase.heavy:
+            phase.spent.append(arrival.answers)
+        if arrival.pieces:
+            phase.spent.append(arrival.id)
+        if owner is None or owner in phase.answered or owner in phase.fetching:
+            return
+        if arrival.error:
+            log.info("owner %d: %s", owner, arrival.error)
+            phase.away.add(owner)
+            return
+        phase.fetching.add(owner)
+        request, within = phase.asked[owner], min(self._resend, phase.left())
+
+        def fetch() -> None:
+            try:
+                arrived.put((owner, _checked(request, channel.frame(arrival, self._largest, within))))
+            except CodecError as error:
+                log.warning("owner %d: a reply that cannot be read: %s", owner, error)
+                arrived.put((owner, None))
+            except SuperLinkError as error:
+                log.warning("owner %d: its reply was lost: %s", owner, error)
+                arrived.put((owner, None))
+
+        self._workers.submit(fetch)
+
+    def _taken(
+        self, phase: _Phase, arrived: queue.SimpleQueue[tuple[int, Reply | None]], wait: float
+    ) -> Iterator[Reply]:
+        """Replies that are complete by now; waits up to `wait` seconds for the first."""
+        while True:
+            try:
+                owner, reply = arrived.get(timeout=wait)
+            except queue.Empty:
+                return
+            wait = 0.0
+            phase.fetching.discard(owner)
+            if reply is None:
+                phase.away.add(owner)
+            elif owner not in phase.answered:
+                phase.answered.add(owner)
+                yield reply
+
+    def _due(self, phase: _Phase, channel: Channel) -> list[int]:
+        """Owners to whom the request must be sent again: unanswered for too long, or back after being away."""
+        now = time.monotonic()
+        due = [o for o in phase.open() if o not in phase.away and now - phase.sent[o] > self._resend]
+        back = [o for o in phase.open() if o in phase.away and now - phase.sent[o] > 1.0]
+        if back:
+            online = channel.online(min(_STEP, phase.left()))
+            for owner in back:
+                phase.sent[owner] = now
+            due += [owner for owner in back if self._nodes[owner] in online]
+        return due
+
+    def _post(self, phase: _Phase, owners: Sequence[int], written: Mapping[str, str]) -> None:
+        """Send the requests of `owners`, except those whose letters `written` (mark to id) an earlier process had sent."""
+        if self._channel is None:
+            try:
+                self._channel, new = open_channel(self._address, self._folder / "channel.json", max(1.0, phase.left()))
+            except SuperLinkError as error:
+                log.warning("%s", error)
+                for owner in owners:
+                    phase.sent[owner] = time.monotonic()
+                self._lose(phase)
+                return
+            written = {} if new else written
+        channel = self._channel
+        letters: list[Letter] = []
+        previous: Parcel | None = None
+        for owner in owners:
+            parcel = sharing(wrap(phase.asked[owner].to_bytes(), _WHOLE), previous)
+            previous = parcel
+            if parcel.names:
+                phase.heavy.add(owner)
+            mark = hashlib.sha256(b"%d " % owner + parcel.letter).hexdigest()
+            id = written.get(mark) or new_id()
+            phase.letters[id] = owner
+            phase.marks[id] = mark
+            phase.sent[owner] = time.monotonic()
+            phase.away.discard(owner)
+            if mark not in written:
+                letters.append(Letter(id, self._nodes[owner], parcel))
+        self._write(phase)
+        try:
+            taken = channel.post(letters, max(1.0, phase.left()), max(0.0, phase.left()))
+        except SuperLinkError as error:
+            log.warning("%s", error)
+            self._lose(phase)
+            return
+        for letter in letters:
+            if letter.id not in taken:
+                log.warning("owner %d has no node at the SuperLink", phase.letters[letter.id])
+                phase.away.add(phase.letters.pop(letter.id))
+        self._ring([letter.node for letter in letters])
+
+    def _lose(self, phase: _Phase) -> None:
+        """Forget the channel and its letters; everybody who has not answered is asked anew."""
+        phase.spent += phase.letters
+        phase.letters.clear()
+        phase.away |= set(phase.open())
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def _write(self, phase: _Phase) -> None:
+        """Note which letters are out, before they are."""
+        notes = {phase.marks[id]: id for id in phase.letters}
+        write_whole(self._folder / "letters.json", json.dumps(notes).encode())
+
+    def _written(self) -> dict[str, str]:
+        try:
+            found = json.loads((self._folder / "letters.json").read_text())
+            return {str(mark): str(id) for mark, id in found.items()}
+        except (OSError, ValueError, AttributeError):
+            return {}
+
+    def _sweep(self, phase: _Phase) -> None:
+        """Delete, behind the round's back, what would reach an agent too late, and the pieces that nobody needs any more."""
+        channel, ids = self._channel, [*phase.letters, *phase.spent]
+        if channel is None or not ids:
+            return
+        # What is small and was answered lies in its run's rows only, and goes with the run.
+
+        def sweep() -> None:
+            try:
+                channel.forget(ids, _STEP)
+            except SuperLinkError as error:
+                log.debug("not swept: %s", error)
+
+        self._sweeper.submit(sweep)
+
+
+def _checked(request: Request, frame: bytes) -> Reply:
+    """The reply in `frame`, if it answers `request`. Raises `CodecError`."""
+    reply = reply_from(frame)
+    expected = (request.run, request.round, request.attempt, (request.owner,))
+    if (reply.run, reply.round, reply.attempt, reply.owners) != expected:
+        raise CodecError(f"it answers round {reply.round}, attempt {reply.attempt} for owner {reply.owners[0]}")
+    return reply

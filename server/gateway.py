@@ -1,0 +1,312 @@
+"""Gateway: the only public port of a coordinator. A proxy that lets owners' nodes reach Flower's Fleet calls and nothing else.
+
+    owner ── mutual TLS ──► gateway ── TLS on loopback ──► SuperLink
+
+Only the exact paths of `FLEET` pass, by POST, with a bounded body that comes in time; the path and the headers that go on are
+written here, never copied from a request. A connection without a certificate of the federation's authority ends in the
+handshake; `admit` binds each certificate to its node key, and is asked on every request, so that a revocation counts at once.
+A node's poll for messages may be kept open until there is one (`Mail`), which saves almost all polls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import struct
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import httpx
+import uvicorn
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+log = logging.getLogger(__name__)
+
+_KEY_HEADER = "flwr-public-key"
+_PULL, _PUSH, _OBJECT = "/v1/fleet/pull-messages", "/v1/fleet/push-messages", "/v1/fleet/push-object"
+FLEET: dict[str, int] = {
+    "/v1/fleet/activate-node": 1 << 14,
+    "/v1/fleet/deactivate-node": 1 << 12,
+    "/v1/fleet/send-node-heartbeat": 1 << 12,
+    "/v1/fleet/confirm-message-received": 1 << 12,
+    "/v1/fleet/pull-object": 1 << 12,
+    _PULL: 1 << 12,
+    _PUSH: 2 << 20,
+    _OBJECT: 6 << 20,
+}
+"""The paths that pass, and the largest body of each in bytes."""
+
+Admit: TypeAlias = Callable[[bytes, bytes], bool]
+"""Whether the holder of a certificate (DER) may act with a node key (PEM)."""
+Forged: TypeAlias = Callable[[str, bytes], str]
+"""Why the body of a call must not pass; empty where it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds and counts that bound what one client can hold."""
+
+    body: float = 60.0
+    upstream: float = 60.0
+    hold: float = 20.0
+    connections: int = 1000
+
+
+@dataclass(slots=True)
+class Mail:
+    """Wakes held polls when there is mail. `ring` is for the gateway's own event loop; others use `Bell`."""
+
+    _waiting: set[asyncio.Event] = field(default_factory=set)
+
+    def ring(self) -> None:
+        """Every held poll asks again."""
+        for event in self._waiting:
+            event.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Until mail comes, or `seconds` have passed."""
+        event = asyncio.Event()
+        self._waiting.add(event)
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(event.wait(), seconds)
+        finally:
+            self._waiting.discard(event)
+
+
+class Gateway:
+    """The proxy as an ASGI application."""
+
+    def __init__(
+        self, upstream: str, tls: ssl.SSLContext, admit: Admit, forged: Forged, mail: Mail, limits: Limits
+    ) -> None:
+        """A gateway to the SuperLink at `upstream` (host:port), whose certificate `tls` trusts."""
+        self._upstream, self._admit, self._forged, self._mail = f"https://{upstream}", admit, forged, mail
+        self._limits = limits
+        self._client = httpx.AsyncClient(
+            verify=tls, timeout=limits.upstream, follow_redirects=False, trust_env=False,
+            limits=httpx.Limits(max_connections=limits.connections, keepalive_expiry=2.0),
+        )  # fmt: skip
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive, send)
+        try:
+            response = await self._answer(request)
+        except (TimeoutError, ClientDisconnect):
+            response = _refusal(408, "the body did not come in time")
+        except httpx.HTTPError as error:
+            log.warning("the SuperLink does not answer: %s", error or type(error).__name__)
+            response = _refusal(503, "the coordinator is not ready")
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        path = request.scope.get("raw_path", b"").decode("latin-1")
+        largest = FLEET.get(path)
+        if largest is None or request.method != "POST" or request.scope.get("query_string"):
+            return _refusal(404, "no such call")
+        keys = request.headers.getlist(_KEY_HEADER)
+        certificate = request.scope.get("extensions", {}).get("tls", {}).get("certificate", b"")
+        try:
+            key = b64decode(keys[0], validate=True) if len(keys) == 1 else b""
+        except (Base64Error, ValueError):
+            key = b""
+        if not key or not self._admit(certificate, key):
+            return _refusal(401, "this certificate does not belong to that node key")
+        async with asyncio.timeout(self._limits.body):
+            body = await _body(request, largest)
+        if body is None:
+            return _refusal(413, f"at most {largest} bytes")
+        reason = self._forged(path, body)
+        if reason:
+            log.warning("a request that was refused: %s", reason)
+            return _refusal(400, reason)
+        response = await self._pass(request, path, body)
+        hold = _seconds(request, self._limits.hold) if path == _PULL else 0.0
+        if hold and response.status_code == 200 and not await response.aread():
+            if not await self._held(request, hold):
+                return _refusal(408, "the client went away")
+            response = await self._pass(request, path, body)
+        if response.is_closed:
+            return Response(response.content, response.status_code, _kept(response))
+        return StreamingResponse(_stream(response), response.status_code, _kept(response))
+
+    async def _pass(self, request: Request, path: str, body: bytes) -> httpx.Response:
+        """The SuperLink's response to this request, its body unread."""
+        headers = {name: request.headers[name] for name in _FORWARDED if name in request.headers}
+        onward = self._client.build_request("POST", self._upstream + path, content=body, headers=headers)
+        return await self._client.send(onward, stream=True)
+
+    async def _held(self, request: Request, seconds: float) -> bool:
+        """Wait for mail; False when the client went away meanwhile, so that no message is fetched for nobody."""
+        waiting = asyncio.ensure_future(self._mail.wait(seconds))
+        leaving = asyncio.ensure_future(request.receive())
+        try:
+            await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            return not leaving.done()
+        finally:
+            for task in (waiting, leaving):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self._client.aclose()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+_SILENCE = 10.0  # seconds from a connection, or a request's first byte, to the last of its headers
+_FORWARDED = ("content-type", "accept", _KEY_HEADER, "flwr-timestamp", "flwr-signature")
+
+
+class _Connection(HttpToolsProtocol):
+    """Uvicorn's protocol that also tells the application the client's certificate, and ends slow or silent clients."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """Read the certificate of the connection once."""
+        super().connection_made(transport)
+        session = transport.get_extra_info("ssl_object")
+        certificate = session.getpeercert(binary_form=True) if session is not None else b""
+        inner: ASGIApp = self.app
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await inner({**scope, "extensions": {"tls": {"certificate": certificate}}}, receive, send)
+
+        self.app = app
+        self._late: asyncio.TimerHandle | None = self.loop.call_later(_SILENCE, self._drop)
+
+    def data_received(self, data: bytes) -> None:
+        """As uvicorn, with a timer from a request's first byte to its last header."""
+        before = self.cycle
+        if self._late is None and before.response_complete:
+            self._late = self.loop.call_later(_SILENCE, self._drop)
+        super().data_received(data)
+        if self.cycle is not before:
+            self._in_time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As uvicorn."""
+        self._in_time()
+        super().connection_lost(exc)
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _drop(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where a gateway listens and with which PEM files. `authority` issues the owners' certificates."""
+
+    host: str
+    port: int
+    certificate: Path
+    key: Path = field(repr=False)
+    authority: Path
+
+
+def server(gateway: Gateway, door: Door, limits: Limits) -> uvicorn.Server:
+    """The server of a gateway, not yet running (`run()`, or `serve()` in a loop)."""
+    config = uvicorn.Config(
+        gateway, host=door.host, port=door.port, http=_Connection, ws="none", lifespan="on",
+        ssl_certfile=str(door.certificate), ssl_keyfile=str(door.key), ssl_ca_certs=str(door.authority),
+        ssl_cert_reqs=ssl.CERT_REQUIRED, ssl_context_factory=_context, access_log=False, log_config=None,
+        server_header=False, proxy_headers=False, timeout_keep_alive=75, limit_concurrency=limits.connections,
+        timeout_graceful_shutdown=3,
+    )  # fmt: skip
+    return uvicorn.Server(config)
+
+
+def listen(mail: Mail, path: Path) -> socket.socket:
+    """Ring `mail` for every datagram at the Unix socket `path` (this user only); to be called inside the event loop."""
+    path.unlink(missing_ok=True)
+    bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    bell.bind(str(path))
+    path.chmod(0o600)
+
+    def rung() -> None:
+        with suppress(BlockingIOError):
+            while bell.recv(64):
+                pass
+        mail.ring()
+
+    asyncio.get_running_loop().add_reader(bell.fileno(), rung)
+    return bell
+
+
+@dataclass(frozen=True, slots=True)
+class Bell:
+    """The other end of `listen`: tells a gateway in another process that nodes have mail."""
+
+    path: Path
+
+    def ring(self, nodes: Iterable[int]) -> None:
+        """Wake the polls. Where no gateway listens the nodes find their mail at their next poll."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell, suppress(OSError):
+            bell.sendto(struct.pack("<I", len(list(nodes))), str(self.path))
+
+
+def _context(config: uvicorn.Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    context = default()
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
+
+
+async def _body(request: Request, largest: int) -> bytes | None:
+    """The body, or None where it exceeds `largest` bytes."""
+    found = bytearray()
+    async for chunk in request.stream():
+        found += chunk
+        if len(found) > largest:
+            return None
+    return bytes(found)
+
+
+async def _stream(response: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in response.aiter_raw():
+            yield chunk
+    finally:
+        await response.aclose()
+
+
+def _kept(response: httpx.Response) -> dict[str, str]:
+    return {name: response.headers[name] for name in ("content-type", "content-length") if name in response.headers}
+
+
+def _seconds(request: Request, most: float) -> float:
+    """For how long this client lets its poll be held."""
+    try:
+        return max(0.0, min(most, float(request.headers.get("tacit-hold", "0"))))
+    except ValueError:
+        return 0.0
+
+
+def _refusal(status: int, reason: str) -> Response:
+    return Response(reason, status, {"connection": "close"} if status in (408, 413) else None, "text/plain")

@@ -1,0 +1,110 @@
+"""Parcel: a frame as it travels over a store of objects: one letter, and pieces that several letters may share.
+
+    "TACITPL1" | u32 number of pieces n | n × 32-byte names | the frame's head
+    frame = head | piece 0 | piece 1 | …
+
+A small frame lies in the letter whole. Of a large frame the letter holds only the head (what differs between owners) and the
+names of the pieces of the body, so that a model sent to n owners is uploaded once. A piece is stored as an object of Flower's
+store, "ArrayChunk" | two spaces | length | "\\0" | bytes, and named by that object's SHA-256 hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .codec import MAGIC, CodecError
+
+PIECE = 5 << 20
+_MAGIC = b"TACITPL1"
+_NAME = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A letter, and the pieces of the body that it names, in order."""
+
+    letter: bytes = field(repr=False)
+    pieces: tuple[memoryview, ...] = field(repr=False)
+    names: tuple[bytes, ...] = ()
+
+
+def wrap(frame: bytes, whole: int) -> Parcel:
+    """The parcel of `frame`; a frame of at most `whole` bytes has no pieces."""
+    view = memoryview(frame)
+    if len(frame) <= whole:
+        return Parcel(_letter((), view), ())
+    start = _body(frame)
+    body = tuple(view[at : at + PIECE] for at in range(start, len(frame), PIECE))
+    names = tuple(_name(piece) for piece in body)
+    return Parcel(_letter(names, view[:start]), body, names)
+
+
+def sharing(parcel: Parcel, other: Parcel | None) -> Parcel:
+    """`parcel`, holding the pieces of `other` where they are the same, so that one copy of a shared body is kept."""
+    if other is None or not parcel.names or parcel.names != other.names:
+        return parcel
+    return Parcel(parcel.letter, other.pieces, other.names)
+
+
+def opened(letter: bytes, largest: int) -> tuple[tuple[bytes, ...], bytes]:
+    """The names of the pieces, and the head. Raises `CodecError` where the frame would exceed `largest` bytes."""
+    start = len(_MAGIC) + 4
+    if len(letter) < start or letter[: len(_MAGIC)] != _MAGIC:
+        raise CodecError("not a letter of this protocol version")
+    (count,) = struct.unpack_from("<I", letter, len(_MAGIC))
+    head = start + _NAME * count
+    if head > len(letter):
+        raise CodecError(f"a letter of {len(letter)} bytes that names {count} pieces")
+    if len(letter) - head + max(0, count - 1) * PIECE > largest:
+        raise CodecError(f"a letter that names {count} pieces; at most {largest} bytes are taken")
+    return tuple(letter[at : at + _NAME] for at in range(start, head, _NAME)), letter[head:]
+
+
+def pieces(letter: bytes) -> int:
+    """How many pieces a letter names; 0 for bytes that are no letter."""
+    start = len(_MAGIC) + 4
+    return int.from_bytes(letter[len(_MAGIC) : start], "little") if letter.startswith(_MAGIC) else 0
+
+
+def joined(head: bytes, found: Sequence[bytes | memoryview]) -> bytes:
+    """The frame."""
+    return b"".join([head, *found]) if found else head
+
+
+def stored(piece: memoryview) -> bytes:
+    """The object that holds a piece."""
+    return b"".join([_object(piece), piece])
+
+
+def piece_in(content: bytes) -> memoryview:
+    """The piece in an object. Raises `CodecError`."""
+    end = content.find(b"\0", 0, 64)
+    if end < 0 or not content.startswith(b"ArrayChunk  "):
+        raise CodecError("an object that is no piece of a frame")
+    return memoryview(content)[end + 1 :]
+
+
+def _object(piece: memoryview) -> bytes:
+    return b"ArrayChunk  %d\0" % len(piece)
+
+
+def _name(piece: memoryview) -> bytes:
+    digest = hashlib.sha256(_object(piece))
+    digest.update(piece)
+    return digest.digest()
+
+
+def _letter(names: tuple[bytes, ...], head: memoryview) -> bytes:
+    return b"".join([_MAGIC, struct.pack("<I", len(names)), *names, head])
+
+
+def _body(frame: bytes) -> int:
+    """Where the arrays of a frame begin; 0 for bytes that are no frame of the codec, which are all body."""
+    start = len(MAGIC) + 4
+    if len(frame) < start or frame[: len(MAGIC)] != MAGIC:
+        return 0
+    (size,) = struct.unpack_from("<I", frame, len(MAGIC))
+    return min(start + size, len(frame)) if size <= 1 << 20 else 0
