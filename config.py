@@ -16,7 +16,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -217,10 +217,18 @@ def parse(text: str, overrides: Mapping[str, Any] | None = None, name: str = "",
 
 def from_mapping(data: Mapping[str, Any]) -> Config:
     """The configuration in a nested mapping; raises `ConfigError` with every fault, one per line."""
+    return framed(Config, data)
+
+
+F = TypeVar("F", bound=Frame)
+
+
+def framed(frame: type[F], data: Mapping[str, Any]) -> F:
+    """The frame that a nested mapping fills; raises `ConfigError` with every fault, one per line."""
     try:
-        return Config.model_validate(data)
+        return frame.model_validate(data)
     except ValidationError as error:
-        raise ConfigError("\n".join(_fault(each) for each in error.errors())) from None
+        raise ConfigError("\n".join(_fault(each, frame=frame) for each in error.errors())) from None
 
 
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -320,11 +328,11 @@ def _index(items: list[Any], step: str, key: str) -> int:
     return int(step)
 
 
-def _fault(error: Any, where: str = "") -> str:
+def _fault(error: Any, where: str = "", frame: type[Frame] = Config) -> str:
     """One line of a validation error: key, value found, remedy."""
     key = ".".join([*([where] if where else []), *(str(part) for part in error["loc"])]) or "configuration"
     if error["type"] == "extra_forbidden":
-        return f"{key} = {error['input']!r}: unknown key; {_nearest(error['loc'])}"
+        return f"{key} = {error['input']!r}: unknown key; {_nearest(error['loc'], frame)}"
     if error["type"] == "missing":
         return f"{key}: missing; give it a value"
     message = str(error["msg"]).removeprefix("Value error, ")
@@ -333,12 +341,16 @@ def _fault(error: Any, where: str = "") -> str:
     return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}"
 
 
-def _nearest(loc: tuple[str | int, ...]) -> str:
-    frame: Any = Config
+def _nearest(loc: tuple[str | int, ...], root: type[Frame]) -> str:
+    frame: Any = root
     for part in loc[:-1]:
-        frame = frame.model_fields[part].annotation if isinstance(part, str) and part in frame.model_fields else None
-        if frame is None:
-            return "remove it"
-    known = list(frame.model_fields)
+        fields = getattr(frame, "model_fields", None)
+        if fields is None:  # a list of frames, or frames by name
+            frame = next((kind for kind in get_args(frame) if hasattr(kind, "model_fields")), None)
+        else:
+            frame = fields[part].annotation if part in fields else None
+    known = list(getattr(frame, "model_fields", {}))
+    if not known:
+        return "remove it"
     close = difflib.get_close_matches(str(loc[-1]), known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
