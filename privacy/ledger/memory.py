@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..event import Event, from_json, to_json
-from ..pipeline import Opened, Release
+
+if TYPE_CHECKING:  # the pipeline loads torch; whoever only reads a ledger does without
+    from ..pipeline import Opened, Release
 
 
 class BudgetError(RuntimeError):

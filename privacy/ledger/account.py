@@ -1,0 +1,104 @@
+"""Account: what the lines of a ledger add up to. A charge counts in full from its reservation on, whatever became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..event import Composed, Event, Nothing, Repeated
+from .entry import Address, Committed, Currency, Entry, EntryError, Heading, Reserved
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One charge: its line, and the digest of its reply; None while its outcome is not known."""
+
+    number: int
+    reserved: Reserved
+    reply: str | None = None
+
+
+class Account:
+    """The sum of a ledger, fed line by line in order.
+
+    Open reservations count as spent: after a crash nobody knows whether the data was touched.
+    """
+
+    def __init__(self) -> None:
+        self._records: dict[int, Record] = {}
+        self._numbers: dict[Address, int] = {}
+        self._attempts: dict[tuple[str, int], set[int]] = {}
+        self._counts: dict[str, dict[Currency, dict[Event, int]]] = {}
+        self._extras: dict[str, dict[Currency, float]] = {}
+
+    def take(self, number: int, entry: Entry) -> None:
+        """Add line `number`. Raises `EntryError`, and adds nothing, for a line that cannot follow the earlier ones."""
+        match entry:
+            case Heading():
+                if number != 0:
+                    raise EntryError(f"line {number} is a heading; only line 0 is one")
+            case Reserved(address):
+                if address in self._numbers:
+                    raise EntryError(f"line {number} charges {address} again")
+                self._reserve(number, entry)
+            case Committed(of, reply):
+                record = self._records.get(of)
+                if record is None or record.reply is not None:
+                    raise EntryError(f"line {number} commits line {of}, which is no open charge")
+                self._records[of] = Record(of, record.reserved, reply)
+
+    def _reserve(self, number: int, entry: Reserved) -> None:
+        address, price = entry.address, entry.price
+        self._records[number] = Record(number, entry)
+        self._numbers[address] = number
+        self._attempts.setdefault((address.run, address.round), set()).add(address.attempt)
+        events = self._counts.setdefault(address.run, {}).setdefault(price.currency, {})
+        events[price.event] = events.get(price.event, 0) + 1
+        extras = self._extras.setdefault(address.run, {})
+        extras[price.currency] = extras.get(price.currency, 0.0) + price.delta_extra
+
+    def record(self, number: int) -> Record | None:
+        """The charge in line `number`."""
+        return self._records.get(number)
+
+    def find(self, address: Address) -> Record | None:
+        """The charge of one attempt."""
+        number = self._numbers.get(address)
+        return None if number is None else self._records[number]
+
+    def records(self, run: str | None = None) -> tuple[Record, ...]:
+        """All charges, or those of one run, oldest first."""
+        return tuple(each for each in self._records.values() if run is None or each.reserved.address.run == run)
+
+    def attempts(self, run: str, round: int) -> int:
+        """How many attempts of a round were charged."""
+        return len(self._attempts.get((run, round), ()))
+
+    def next_attempt(self, run: str, round: int) -> int:
+        """The lowest attempt number of a round above all that were charged."""
+        return max(self._attempts.get((run, round), {-1})) + 1
+
+    def currencies(self, run: str | None = None) -> frozenset[Currency]:
+        """What anything was charged in; whoever budgets in one must refuse where others stand here."""
+        return frozenset(currency for sums in self._of(run) for currency in sums)
+
+    def events(self, currency: Currency, run: str | None = None) -> Mapping[Event, int]:
+        """How often each event was charged in `currency`, over the asset's life or in one run."""
+        total: dict[Event, int] = {}
+        for sums in self._of(run):
+            for event, count in sums.get(currency, {}).items():
+                total[event] = total.get(event, 0) + count
+        return total
+
+    def event(self, currency: Currency, run: str | None = None) -> Event:
+        """All of it as one event, for an accountant."""
+        parts = tuple(Repeated(event, count) for event, count in self.events(currency, run).items())
+        return Composed(parts) if parts else Nothing()
+
+    def delta_extra(self, currency: Currency, run: str | None = None) -> float:
+        """Total variation that the charges in `currency` add up to."""
+        runs = self._extras.values() if run is None else [self._extras.get(run, {})]
+        return sum(extras.get(currency, 0.0) for extras in runs)
+
+    def _of(self, run: str | None) -> list[dict[Currency, dict[Event, int]]]:
+        return list(self._counts.values()) if run is None else [self._counts.get(run, {})]

@@ -1,0 +1,63 @@
+"""DurableLedger: the server's ledger of one run. A release is charged on the disk first, and revealed then."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..event import Event
+from .account import Account
+from .entry import Address, Price
+from .memory import Budget, BudgetError, Entry
+from .store import Store
+
+if TYPE_CHECKING:
+    from ..pipeline import Opened, Release
+
+
+class DurableLedger:
+    """The charges of `run` in `store` under one budget, those of an earlier process included.
+
+    `price` says in what the run's events are charged (its own event is not read); `config` is the SHA-256 of the
+    configuration, in hexadecimal. A release of a round and attempt that were charged before is refused: it would be a
+    second release at one price. A run that goes on after a crash asks `next_attempt`.
+    """
+
+    def __init__(self, store: Store, run: str, config: str, price: Price, budget: Budget) -> None:
+        self._store = store
+        self._run = run
+        self._config = config
+        self._price = price
+        self._budget = budget
+        for entry in self.entries:
+            budget.charge(entry.event)
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All charges of the run, oldest first."""
+        charges = (each.reserved for each in self._store.spent().records(self._run))
+        return tuple(Entry(each.address.round, each.address.attempt, each.price.event) for each in charges)
+
+    def next_attempt(self, round: int) -> int:
+        """The lowest attempt number of a round above all that were charged."""
+        return self._store.spent().next_attempt(self._run, round)
+
+    def affords(self, event: Event) -> bool:
+        return self._budget.affords(event)
+
+    def open(self, release: Release) -> Opened:
+        """Charge durably, then reveal. Raises `BudgetError` or `LedgerError` and reveals nothing."""
+
+        def decide(_: Account) -> Price:
+            if not self._budget.affords(release.event):
+                raise BudgetError(
+                    f"round {release.round}: one more release exceeds the budget; raise budget.epsilon, add noise, or stop here"
+                )
+            return replace(self._price, event=release.event)
+
+        number = self._store.reserve(Address(self._run, release.round, release.attempt), self._config, decide)
+        self._budget.charge(release.event)
+        opened = release._reveal()
+        self._store.commit(number, hashlib.sha256(opened.total.contiguous().numpy().tobytes()).hexdigest())
+        return opened

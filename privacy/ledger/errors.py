@@ -1,0 +1,78 @@
+"""Errors of a durable ledger. Whoever meets one may spend nothing: the ledger cannot vouch for what was spent."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+
+
+class LedgerError(RuntimeError):
+    """The ledger cannot vouch for what was spent, so nothing may be spent."""
+
+
+class MissingError(LedgerError):
+    """There is no ledger at this place."""
+
+
+class CorruptError(LedgerError):
+    """The file is not what was written: bytes changed, cut off, or another kind of file."""
+
+
+class VersionError(LedgerError):
+    """A ledger, or a line in it, that this version cannot read."""
+
+
+class AssetError(LedgerError):
+    """The ledger of another asset."""
+
+
+class LockedError(LedgerError):
+    """Another process holds the ledger's lock for too long."""
+
+
+class ReadOnlyError(LedgerError):
+    """The ledger cannot be written to."""
+
+
+class DiskError(LedgerError):
+    """The disk is full or refuses to write."""
+
+
+class TakenError(LedgerError):
+    """This attempt was charged before."""
+
+
+_KINDS: Mapping[int, tuple[type[LedgerError], str]] = {
+    sqlite3.SQLITE_BUSY: (LockedError, "another process holds it; end that process or wait"),
+    sqlite3.SQLITE_LOCKED: (LockedError, "another process holds it; end that process or wait"),
+    sqlite3.SQLITE_PROTOCOL: (LockedError, "another process holds it; end that process or wait"),
+    sqlite3.SQLITE_READONLY: (ReadOnlyError, "it cannot be written to; change its permissions or its folder's"),
+    sqlite3.SQLITE_CANTOPEN: (ReadOnlyError, "it cannot be opened; change its permissions or its folder's"),
+    sqlite3.SQLITE_PERM: (ReadOnlyError, "it cannot be opened; change its permissions or its folder's"),
+    sqlite3.SQLITE_AUTH: (ReadOnlyError, "it cannot be opened; change its permissions or its folder's"),
+    sqlite3.SQLITE_FULL: (DiskError, "the disk is full; free some space"),
+    sqlite3.SQLITE_IOERR: (
+        DiskError,
+        "the disk cannot be read or written; free some space or check it, then open again",
+    ),
+    sqlite3.SQLITE_CORRUPT: (
+        CorruptError,
+        "damaged; restore it with its -wal file from a copy made since its last charge",
+    ),
+    sqlite3.SQLITE_NOTADB: (
+        CorruptError,
+        "damaged; restore it with its -wal file from a copy made since its last charge",
+    ),
+}
+
+
+def fault_of(path: Path, error: sqlite3.Error) -> LedgerError:
+    """The ledger's error for the database's at `path`."""
+    kind, remedy = _KINDS.get(code_of(error), (LedgerError, "open it again; report this if it stays"))
+    return kind(f"{path}: {remedy} ({error})")
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """The primary result code; 0 for an error that the database did not raise."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
