@@ -232,7 +232,8 @@ def _show(result: Mapping[str, Any], drawn: Path | None) -> None:
 
     risk = result["risk"]
     rows = [["ε", epsilon_text(result["epsilon"])]]
-    if number(result["epsilon_upper"]) > _WIDE * number(result["epsilon_lower"]):
+    # A lower end of 0 says that none is known, not that the truth may be 0.
+    if number(result["epsilon_upper"]) > _WIDE * number(result["epsilon_lower"]) > 0:
         rows.append(
             [
                 "  the truth lies between",

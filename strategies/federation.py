@@ -12,7 +12,7 @@ from ..config import Config, ConfigError, Row, chosen, described
 from ..privacy.accounting.calibrate import noise_multiplier
 from ..privacy.accounting.figures import account_within
 from ..privacy.claim import Claim, ClaimError, Observer
-from ..privacy.event import Event, NonPrivate
+from ..privacy.event import Event, NonPrivate, Nothing
 from ..privacy.participation import PARTICIPATIONS, Participation, ParticipationError
 from ..privacy.pipeline import Pipeline, PipelineError, Stage, pipeline
 from ..privacy.schedule import Schedule
@@ -194,14 +194,20 @@ def _settled(
     def with_noise(z: float) -> Callable[[Row], Row]:
         return lambda row: {**row, "noise_multiplier": z} if row.get("noise_multiplier") == CALIBRATE else row
 
+    known = _carried(assemble, with_noise)
+
     def event(z: float) -> Event:
-        _, schedule = assemble(with_noise(z))
+        try:
+            _, schedule = assemble(with_noise(z))
+        except ConfigError:
+            # More than the ring or sampler can carry, or less than the lattice shows: the search turns back here.
+            return Nothing() if z > known else NonPrivate("too little noise to be drawn exactly")
         try:
             return schedule.events(observer, config.privacy.relation)[0]
         except ClaimError as error:
             raise ConfigError(f"privacy: {error}") from error
 
-    _refuse_nothing(config, assemble(with_noise(1.0))[1], observer)
+    _refuse_nothing(config, assemble(with_noise(known))[1], observer)
     relation, target, left = config.privacy.relation, config.budget.epsilon, delta
     while left > 0:
         z = noise_multiplier(event, relation, left, target)
@@ -211,9 +217,22 @@ def _settled(
         # What the samplers' approximations take of δ, as in `account_within`; more each time, so that the search ends.
         left = min(left - delta / 64, delta - (1 + math.exp(min(target * (1 + 1e-5) + 1e-5, 700.0))) * extra)
     raise ConfigError(
-        f'noise_multiplier = "calibrate": at budget.epsilon = {target:g} the noise is so small that the rounding of the lattice '
+        f'noise_multiplier = "calibrate": at budget.epsilon = {target:g} the noise is so small that rounding onto the lattice '
         f"uses up δ = {delta:.3g}; lower the budget, or give a number"
     )
+
+
+def _carried(
+    assemble: Callable[[Callable[[Row], Row]], tuple[Solver, Schedule]],
+    with_noise: Callable[[float], Callable[[Row], Row]],
+) -> float:
+    """A noise multiplier with which the pipeline can be built; raises the `ConfigError` of 1.0 where none is found."""
+    for z in (1.0, 4.0, 0.25, 16.0, 0.0625):
+        with contextlib.suppress(ConfigError):
+            assemble(with_noise(z))
+            return z
+    assemble(with_noise(1.0))
+    raise ConfigError('noise_multiplier = "calibrate": no noise goes through this pipeline; give a number')
 
 
 def _refuse_nothing(config: Config, schedule: Schedule, observer: Observer) -> None:

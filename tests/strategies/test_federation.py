@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tacit.commands.starters import STARTERS
 from tacit.config import Config, ConfigError, parse
 from tacit.privacy.accounting.figures import account_within
 from tacit.privacy.claim import ClaimError
@@ -456,3 +457,16 @@ def test_everybody_starts_from_the_same_weights() -> None:
     one, same, other = (learner_for(task, seed).weights() for seed in (1, 1, 2))
     assert one.equal(same)
     assert not one.equal(other)
+
+
+def test_calibration_turns_back_where_the_ring_or_the_sampler_ends() -> None:
+    shared = [
+        {"stage": "encode", "max_noise_multiplier": 16.0},
+        {"stage": "skellam", "noise_multiplier": "calibrate"},
+        {"stage": "mask"},
+    ]
+    found = build(parse(STARTERS["breast-cancer"], {"privacy.pipeline": shared}))
+    assert found.pipeline.stages[1].noise_multiplier == pytest.approx(8.405, abs=2e-3)
+    small = [{"stage": "encode", "max_noise_multiplier": 8.0}, *shared[1:]]
+    with pytest.raises(ConfigError, match="raise encode's max_noise_multiplier"):
+        build(parse(STARTERS["breast-cancer"], {"privacy.pipeline": small}))
