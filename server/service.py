@@ -1,0 +1,70 @@
+"""Service: a supervisor as a daemon. One per folder, with its control socket, its signals, and word to who started it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from ..strategies.control import SOCKET, ControlServer, Methods
+from ..strategies.lock import FolderLock
+from ..strategies.notify import ALIVE, READY, STOPPING, notify, watchdog
+from .audit import Audit
+from .child import Child
+from .control import methods
+from .supervisor import Pace, Supervisor
+
+AUDIT = "audit.jsonl"
+_BEAT = 1.0  # seconds between two looks at whether all is well
+
+
+def serve(folder: Path, children: Sequence[Child], further: Methods | None = None, pace: Pace | None = None) -> None:
+    """Run `children` in `folder` until SIGTERM, SIGINT, or the method `stop`; for a main thread. Beside its own, the control
+    socket answers the `further` methods.
+
+    Raises `LockError` where another process works in this folder, `StartError`, `StrayError`, `AuditError`, `OSError`.
+    """
+    os.umask(0o077)  # what this process writes from now on is its user's only
+    with FolderLock(folder):
+        audit = Audit(folder / AUDIT)
+
+        def observe(event: str, facts: Mapping[str, Any]) -> None:
+            audit.note(event, **facts)
+
+        with (
+            Supervisor(folder, children, pace=pace, observe=observe) as supervisor,
+            ControlServer(folder / SOCKET, {**methods(supervisor), **(further or {})}) as control,
+            _stopped_by_signals(supervisor),
+        ):
+            audit.secure("server-starting")
+            supervisor.start()
+            if supervisor.ready():
+                control.serving(True)
+                audit.secure("server-ready")
+                notify(READY)
+
+            def beat() -> None:
+                control.serving(supervisor.ready())
+                notify(ALIVE)
+
+            supervisor.watch(beat, min(_BEAT, watchdog() or _BEAT))
+            control.serving(False)
+            notify(STOPPING)
+        audit.secure("server-stopped")
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(supervisor: Supervisor) -> Iterator[None]:
+    def stop(_: int, __: FrameType | None) -> None:
+        supervisor.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
