@@ -18,7 +18,16 @@ Configuration: TypeAlias = Annotated[Path, typer.Argument(metavar="CONFIG", help
 RunPath: TypeAlias = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as `simulate` leaves it.")]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
 Device: TypeAlias = Annotated[str, typer.Option("--device", help="auto, cpu, or cuda.")]
+ServerFolder: TypeAlias = Annotated[
+    Path, typer.Option("--dir", envvar="TACIT_SERVER_DIR", help="The coordinator's folder, as `server init` makes it.")
+]
+ClientFolder: TypeAlias = Annotated[
+    Path, typer.Option("--dir", envvar="TACIT_CLIENT_DIR", help="The owner's folder, as `client enroll` makes it.")
+]
 Seed: TypeAlias = Annotated[int, typer.Option("--seed", help="Seed of every draw: same seed, same bits.")]
+
+SERVER_FOLDER = Path("server")
+CLIENT_FOLDER = Path("agent")
 
 
 def overrides(settings: list[str] | None) -> dict[str, Any]:

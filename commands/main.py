@@ -10,6 +10,7 @@ import click
 import typer
 from typer.utils import get_params_from_function
 
+from .client import app as client
 from .compare import command as compare
 from .demo import command as demo
 from .doctor import command as doctor
@@ -19,6 +20,7 @@ from .export import command as export
 from .faults import INTERRUPTED, Traced
 from .init import command as init
 from .plan import command as plan
+from .server import app as server
 from .simulate import command as simulate
 
 VERBS: Mapping[str, Callable[..., None]] = {
@@ -31,6 +33,10 @@ VERBS: Mapping[str, Callable[..., None]] = {
     "export": export,
     "evaluate": evaluate,
 }
+GROUPS: Mapping[str, typer.Typer] = {
+    "server": server,
+    "client": client,
+}
 
 app = typer.Typer(
     name="tacit",
@@ -41,6 +47,8 @@ app = typer.Typer(
 )
 for name, verb in VERBS.items():
     app.command(name)(verb)
+for name, group in GROUPS.items():
+    app.add_typer(group, name=name)
 
 
 @app.callback(invoke_without_command=True)
@@ -84,10 +92,20 @@ def _program() -> click.Command:
     Click 8.5 gives arguments a help of their own, empty, in which the one that this typer sets is lost.
     """
     program = typer.main.get_command(app)
-    commands = program.commands if isinstance(program, click.Group) else {}
-    for name, verb in VERBS.items():
-        declared = get_params_from_function(verb)
-        for parameter in commands[name].params:
+    _explain(app, program)
+    return program
+
+
+def _explain(described: typer.Typer, group: click.Command) -> None:
+    """Give the arguments of all verbs below `group` the help that `described` has for them."""
+    commands = group.commands if isinstance(group, click.Group) else {}
+    for verb in described.registered_commands:
+        if verb.name is None or verb.callback is None:
+            continue
+        declared = get_params_from_function(verb.callback)
+        for parameter in commands[verb.name].params:
             if isinstance(parameter, click.Argument) and parameter.name is not None:
                 parameter.help = declared[parameter.name].default.help
-    return program
+    for inner in described.registered_groups:
+        if inner.name is not None and inner.typer_instance is not None:
+            _explain(inner.typer_instance, commands[inner.name])

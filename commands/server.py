@@ -1,0 +1,22 @@
+"""`tacit server`: the verbs of a coordinator, one file each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from .group import group
+from .server_enroll import command as enroll
+from .server_init import command as init
+from .server_owners import command as owners
+from .server_revoke import command as revoke
+
+VERBS: Mapping[str, Callable[..., None]] = {
+    "init": init,
+    "enroll": enroll,
+    "owners": owners,
+    "revoke": revoke,
+}
+
+app = group("server", "The coordinator: set up, invite owners, run.")
+for name, verb in VERBS.items():
+    app.command(name)(verb)
