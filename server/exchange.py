@@ -22,13 +22,18 @@ from pathlib import Path
 from ..strategies.codec import CodecError
 from ..strategies.messages import Reply, Request, reply_from
 from ..strategies.parcel import Parcel, sharing, wrap
-from .flower import Address, Arrival, Channel, ChannelLostError, Letter, SuperLinkError, new_id, open_channel
+from .answer import ChannelLostError, SuperLinkError
+from .flower import Address, Arrival, Channel, Letter, new_id, open_channel
 from .whole import write_whole
 
 log = logging.getLogger(__name__)
 
 _WHOLE = 1 << 16
 _STEP = 5.0
+
+
+def _silent(nodes: Sequence[int]) -> None:
+    """Nobody is told; the nodes find their mail at their next poll."""
 
 
 @dataclass(slots=True)
@@ -59,7 +64,7 @@ class Exchange:
 
     def __init__(
         self, address: Address, folder: Path, nodes: Mapping[int, int],
-        *, resend: float = 30.0, largest: int = 4 << 30, workers: int = 4, ring: Callable[[Sequence[int]], object] = len,
+        *, resend: float = 30.0, largest: int = 4 << 30, workers: int = 4, ring: Callable[[Sequence[int]], None] = _silent,
     ) -> None:  # fmt: skip
         """An exchange that keeps its token and its letters in `folder` (for this user only).
 

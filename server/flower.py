@@ -22,10 +22,9 @@ import ssl
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import httpx
 from flwr.common.constant import SUPERLINK_NODE_ID
@@ -38,11 +37,11 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 
 from ..strategies.codec import CodecError
 from ..strategies.parcel import Parcel, joined, opened, piece_in, pieces, stored
+from .answer import ChannelLostError, SuperLinkError, answer
 from .whole import write_whole
 
 log = logging.getLogger(__name__)
 
-_RETRY = frozenset({408, 429, 500, 502, 503, 504})
 _HEARTBEAT = 10.0
 _PROJECT = """\
 [project]
@@ -58,16 +57,6 @@ publisher = "tacit"
 serverapp = "tacit:none"
 clientapp = "tacit:none"
 """
-_Request = TypeVar("_Request")
-_Response = TypeVar("_Response")
-
-
-class SuperLinkError(RuntimeError):
-    """The SuperLink does not answer, or not as it should."""
-
-
-class ChannelLostError(SuperLinkError):
-    """The run of a channel is over or its token expired; open a new one and send again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +113,18 @@ class Nodes:
             if known.public_key == public_key and known.status != "unregistered":
                 return int(known.node_id)
         request = control_pb2.RegisterNodeRequest(public_key=public_key)
-        return int(_answer(self._client.RegisterNode, request, 10.0).node_id)
+        return int(answer(self._client.RegisterNode, request, 10.0).node_id)
 
     def remove(self, node: int) -> None:
         """Never let this node connect again."""
-        _answer(self._client.UnregisterNode, control_pb2.UnregisterNodeRequest(node_id=node), 10.0)
+        answer(self._client.UnregisterNode, control_pb2.UnregisterNodeRequest(node_id=node), 10.0)
 
     def online(self) -> dict[int, bool]:
         """Every registered node, and whether it gave a sign of life lately."""
         return {int(n.node_id): n.status == "online" for n in self._nodes() if n.status != "unregistered"}
 
     def _nodes(self) -> Sequence[node_pb2.NodeInfo]:
-        return list(_answer(self._client.ListNodes, control_pb2.ListNodesRequest(), 10.0).nodes_info)
+        return list(answer(self._client.ListNodes, control_pb2.ListNodesRequest(), 10.0).nodes_info)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +168,15 @@ class Channel:
         request = runtime_pb2.PushAppMessagesRequest(messages_list=messages, message_object_trees=trees)
         until = time.monotonic() + within
         while True:
-            answer = _answer(self._client.PushMessages, request, until - time.monotonic())
-            if self._upload(answer.session_id, answer.objects_to_push, bodies, until):
-                return set(answer.message_ids) - {""}
+            told = answer(self._client.PushMessages, request, until - time.monotonic())
+            if self._upload(told.session_id, told.objects_to_push, bodies, until):
+                return set(told.message_ids) - {""}
 
     def collect(self, ids: Sequence[str], within: float) -> list[Arrival]:
         """What arrived for the letters `ids`; each is reported once and must then be taken with `frame`."""
         request = runtime_pb2.PullAppMessagesRequest(message_ids=ids)
         arrivals = []
-        for message in _answer(self._client.PullMessages, request, within).messages_list:
+        for message in answer(self._client.PullMessages, request, within).messages_list:
             metadata = message.metadata
             if message.HasField("error"):
                 arrivals.append(Arrival(metadata.reply_to_message_id, metadata.message_id, b"", message.error.reason))
@@ -200,13 +189,12 @@ class Channel:
 
     def online(self, within: float) -> set[int]:
         """The nodes that gave a sign of life lately."""
-        answer = _answer(self._client.GetNodes, runtime_pb2.GetNodesRequest(), within)
-        return {int(node.node_id) for node in answer.nodes}
+        return {int(n.node_id) for n in answer(self._client.GetNodes, runtime_pb2.GetNodesRequest(), within).nodes}
 
     def alive(self, within: float) -> bool:
         """Whether the run still goes on."""
         try:
-            return bool(_answer(self._client.SendTaskHeartbeat, runtime_pb2.SendTaskHeartbeatRequest(), within).success)
+            return bool(answer(self._client.SendTaskHeartbeat, runtime_pb2.SendTaskHeartbeatRequest(), within).success)
         except ChannelLostError:
             return False
 
@@ -219,11 +207,11 @@ class Channel:
             request = message_pb2.PullObjectRequest(node=self._node, run_id=self._run, object_id=name.hex())
             pause = 0.02
             while True:
-                answer = _answer(self._client.PullObject, request, until - time.monotonic())
-                if answer.object_available:
-                    found.append(piece_in(answer.object_content))
+                told = answer(self._client.PullObject, request, until - time.monotonic())
+                if told.object_available:
+                    found.append(piece_in(told.object_content))
                     break
-                if not answer.object_found or time.monotonic() + pause > until:
+                if not told.object_found or time.monotonic() + pause > until:
                     raise CodecError("a piece of the reply never came")
                 time.sleep(pause)
                 pause = min(2 * pause, 0.5)
@@ -233,13 +221,13 @@ class Channel:
         """Delete messages and their pieces at the SuperLink; those that nobody took yet never reach their node."""
         for id in ids:
             request = message_pb2.ConfirmMessageReceivedRequest(node=self._node, run_id=self._run, message_object_id=id)
-            _answer(self._client.ConfirmMessageReceived, request, within)
+            answer(self._client.ConfirmMessageReceived, request, within)
 
     def finish(self) -> None:
         """End the run and delete everything in it."""
         self.close()
         with contextlib.suppress(SuperLinkError, httpx.HTTPStatusError):
-            _answer(self._control.StopRun, control_pb2.StopRunRequest(run_id=self._run), 5.0)
+            answer(self._control.StopRun, control_pb2.StopRunRequest(run_id=self._run), 5.0)
         self._control.close()
 
     def close(self) -> None:
@@ -258,7 +246,7 @@ class Channel:
                 node=self._node, run_id=self._run, session_id=session, object_id=name,
                 object_content=stored(bodies[name]),
             )  # fmt: skip
-            if not _answer(self._client.PushObject, request, until - time.monotonic()).stored:
+            if not answer(self._client.PushObject, request, until - time.monotonic()).stored:
                 return False
         return True
 
@@ -292,7 +280,7 @@ def _start(address: Address, until: float) -> _Saved:
     fab = fab_pb2.Fab(hash_str=hashlib.sha256(bundle).hexdigest(), content=bundle)
     with contextlib.ExitStack() as stack:
         control = stack.enter_context(ControlHttpClient(f"https://{address.where}", verify=address.tls))
-        run = _answer(control.StartRun, control_pb2.StartRunRequest(fab=fab), until - time.monotonic()).run_id
+        run = answer(control.StartRun, control_pb2.StartRunRequest(fab=fab), until - time.monotonic()).run_id
         executor = stack.enter_context(
             RuntimeHttpClient(
                 f"https://{address.where}", verify=address.tls,
@@ -305,16 +293,16 @@ def _start(address: Address, until: float) -> _Saved:
         )  # fmt: skip
         while True:
             request = runtime_pb2.AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP])
-            claim = _answer(executor.AcquireTask, request, until - time.monotonic())
+            claim = answer(executor.AcquireTask, request, until - time.monotonic())
             if not claim.token:
                 raise SuperLinkError(f"the SuperLink started run {run} but has no task for it; restart the SuperLink")
             token = RuntimeTokenHttpInterceptor(claim.token)
             with RuntimeHttpClient(f"https://{address.where}", interceptors=[token], verify=address.tls) as client:
-                _answer(client.PullTaskInput, runtime_pb2.PullTaskInputRequest(), until - time.monotonic())
+                answer(client.PullTaskInput, runtime_pb2.PullTaskInputRequest(), until - time.monotonic())
             if claim.task.run_id == run:
                 return _Saved(int(run), claim.token)
             # A run whose coordinator died before it acquired the task.
-            _answer(control.StopRun, control_pb2.StopRunRequest(run_id=claim.task.run_id), until - time.monotonic())
+            answer(control.StopRun, control_pb2.StopRunRequest(run_id=claim.task.run_id), until - time.monotonic())
 
 
 def forged(path: str, body: bytes) -> str:
@@ -336,32 +324,6 @@ def forged(path: str, body: bytes) -> str:
         if metadata.dst_node_id != SUPERLINK_NODE_ID or not metadata.reply_to_message_id:
             return "a message that is no reply to the coordinator"
     return "" if len(request.messages_list) == 1 else "other than one message in a request"
-
-
-def _answer(call: Callable[[_Request], _Response], request: _Request, within: float) -> _Response:
-    """The SuperLink's answer; retried while it restarts, for `within` seconds."""
-    until, pause = time.monotonic() + within, 0.05
-    while True:
-        try:
-            return call(request)
-        except (httpx.TransportError, ValueError) as error:
-            problem: Exception = error
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code in (401, 403):
-                raise ChannelLostError("the SuperLink no longer accepts this run's token") from error
-            if error.response.status_code not in _RETRY:
-                raise SuperLinkError(
-                    f"the SuperLink refuses {error.request.url.path}: HTTP {error.response.status_code} "
-                    f"{error.response.text[:200]}"
-                ) from error
-            problem = error
-        if time.monotonic() + pause > until:
-            raise SuperLinkError(
-                f"the SuperLink did not answer within {within:.1f} s ({problem or type(problem).__name__}); "
-                f"see its log, or restart it"
-            ) from problem
-        time.sleep(pause)
-        pause = min(2 * pause, 1.0)
 
 
 def _saved(path: Path) -> _Saved | None:

@@ -12,23 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import ssl
-import struct
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import httpx
-import uvicorn
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import Receive, Scope, Send
+
+from .mail import Mail
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +49,8 @@ Admit: TypeAlias = Callable[[bytes, bytes], bool]
 Forged: TypeAlias = Callable[[str, bytes], str]
 """Why the body of a call must not pass; empty where it may."""
 
+_FORWARDED = ("content-type", "accept", _KEY_HEADER, "flwr-timestamp", "flwr-signature")
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -60,28 +60,7 @@ class Limits:
     upstream: float = 60.0
     hold: float = 20.0
     connections: int = 1000
-
-
-@dataclass(slots=True)
-class Mail:
-    """Wakes held polls when there is mail. `ring` is for the gateway's own event loop; others use `Bell`."""
-
-    _waiting: set[asyncio.Event] = field(default_factory=set)
-
-    def ring(self) -> None:
-        """Every held poll asks again."""
-        for event in self._waiting:
-            event.set()
-
-    async def wait(self, seconds: float) -> None:
-        """Until mail comes, or `seconds` have passed."""
-        event = asyncio.Event()
-        self._waiting.add(event)
-        try:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), seconds)
-        finally:
-            self._waiting.discard(event)
+    each: int = 16  # requests of one node at once
 
 
 class Gateway:
@@ -93,6 +72,7 @@ class Gateway:
         """A gateway to the SuperLink at `upstream` (host:port), whose certificate `tls` trusts."""
         self._upstream, self._admit, self._forged, self._mail = f"https://{upstream}", admit, forged, mail
         self._limits = limits
+        self._busy: Counter[bytes] = Counter()
         self._client = httpx.AsyncClient(
             verify=tls, timeout=limits.upstream, follow_redirects=False, trust_env=False,
             limits=httpx.Limits(max_connections=limits.connections, keepalive_expiry=2.0),
@@ -128,6 +108,16 @@ class Gateway:
             key = b""
         if not key or not self._admit(certificate, key):
             return _refusal(401, "this certificate does not belong to that node key")
+        if self._busy[key] >= self._limits.each:
+            return _refusal(429, "too many requests at once")
+        self._busy[key] += 1
+        try:
+            return await self._through(request, path, largest)
+        finally:
+            self._busy[key] -= 1
+
+    async def _through(self, request: Request, path: str, largest: int) -> Response:
+        """Read the body, look at it, and pass it on."""
         async with asyncio.timeout(self._limits.body):
             body = await _body(request, largest)
         if body is None:
@@ -174,108 +164,6 @@ class Gateway:
                 await self._client.aclose()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
-
-
-_SILENCE = 10.0  # seconds from a connection, or a request's first byte, to the last of its headers
-_FORWARDED = ("content-type", "accept", _KEY_HEADER, "flwr-timestamp", "flwr-signature")
-
-
-class _Connection(HttpToolsProtocol):
-    """Uvicorn's protocol that also tells the application the client's certificate, and ends slow or silent clients."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-        """Read the certificate of the connection once."""
-        super().connection_made(transport)
-        session = transport.get_extra_info("ssl_object")
-        certificate = session.getpeercert(binary_form=True) if session is not None else b""
-        inner: ASGIApp = self.app
-
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            await inner({**scope, "extensions": {"tls": {"certificate": certificate}}}, receive, send)
-
-        self.app = app
-        self._late: asyncio.TimerHandle | None = self.loop.call_later(_SILENCE, self._drop)
-
-    def data_received(self, data: bytes) -> None:
-        """As uvicorn, with a timer from a request's first byte to its last header."""
-        before = self.cycle
-        if self._late is None and before.response_complete:
-            self._late = self.loop.call_later(_SILENCE, self._drop)
-        super().data_received(data)
-        if self.cycle is not before:
-            self._in_time()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """As uvicorn."""
-        self._in_time()
-        super().connection_lost(exc)
-
-    def _in_time(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
-
-    def _drop(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """Where a gateway listens and with which PEM files. `authority` issues the owners' certificates."""
-
-    host: str
-    port: int
-    certificate: Path
-    key: Path = field(repr=False)
-    authority: Path
-
-
-def server(gateway: Gateway, door: Door, limits: Limits) -> uvicorn.Server:
-    """The server of a gateway, not yet running (`run()`, or `serve()` in a loop)."""
-    config = uvicorn.Config(
-        gateway, host=door.host, port=door.port, http=_Connection, ws="none", lifespan="on",
-        ssl_certfile=str(door.certificate), ssl_keyfile=str(door.key), ssl_ca_certs=str(door.authority),
-        ssl_cert_reqs=ssl.CERT_REQUIRED, ssl_context_factory=_context, access_log=False, log_config=None,
-        server_header=False, proxy_headers=False, timeout_keep_alive=75, limit_concurrency=limits.connections,
-        timeout_graceful_shutdown=3,
-    )  # fmt: skip
-    return uvicorn.Server(config)
-
-
-def listen(mail: Mail, path: Path) -> socket.socket:
-    """Ring `mail` for every datagram at the Unix socket `path` (this user only); to be called inside the event loop."""
-    path.unlink(missing_ok=True)
-    bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    bell.bind(str(path))
-    path.chmod(0o600)
-
-    def rung() -> None:
-        with suppress(BlockingIOError):
-            while bell.recv(64):
-                pass
-        mail.ring()
-
-    asyncio.get_running_loop().add_reader(bell.fileno(), rung)
-    return bell
-
-
-@dataclass(frozen=True, slots=True)
-class Bell:
-    """The other end of `listen`: tells a gateway in another process that nodes have mail."""
-
-    path: Path
-
-    def ring(self, nodes: Iterable[int]) -> None:
-        """Wake the polls. Where no gateway listens the nodes find their mail at their next poll."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell, suppress(OSError):
-            bell.sendto(struct.pack("<I", len(list(nodes))), str(self.path))
-
-
-def _context(config: uvicorn.Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-    context = default()
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    return context
 
 
 async def _body(request: Request, largest: int) -> bytes | None:

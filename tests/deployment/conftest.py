@@ -22,10 +22,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from tacit.client.flower import Delivery, Node
+from tacit.client.node import Delivery, Node
+from tacit.server.door import Door, server
 from tacit.server.exchange import Exchange
 from tacit.server.flower import Address, Nodes, forged
-from tacit.server.gateway import Bell, Door, Gateway, Limits, Mail, listen, server
+from tacit.server.gateway import Gateway, Limits
+from tacit.server.mail import Bell, Mail, listen
 from tacit.server.superlink import Settings
 
 
@@ -210,7 +212,7 @@ def served(
     gateway = Gateway(
         address.where, address.tls, lambda certificate, key: bound.get(certificate) == key, forged, mail, limits
     )
-    running = server(gateway, door, limits)
+    running = server(gateway, door, limits.connections)
 
     async def serve() -> None:
         with listen(mail, folder / "bell"):

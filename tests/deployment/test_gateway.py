@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.proto import fleet_pb2, message_pb2, node_pb2, recorddict_pb2
 from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
 from tacit.server.flower import Letter, new_id, open_channel
+from tacit.server.mail import Bell
 from tacit.strategies.messages import Recipe, Request
 from tacit.strategies.parcel import wrap
 from tacit.strategies.terms import Terms
@@ -243,8 +244,6 @@ def test_an_answer_needs_the_secret_id(site: Site) -> None:
 
 def test_a_held_poll_ends_with_the_mail(site: Site) -> None:
     """A poll that may be held for 20 s returns as soon as the bell rings, not before."""
-    from tacit.server.gateway import Bell
-
     headers = signed(site.owners[0]) | {"tacit-hold": "20"}
     body = pull(site, 0)
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

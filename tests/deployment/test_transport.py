@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from tacit.client.flower import Delivery, Node
+from tacit.client.node import Delivery, Node
 from tacit.strategies.messages import Recipe, Reply, Request, request_from
 from tacit.strategies.terms import Terms
 
@@ -82,7 +82,7 @@ def test_a_killed_superlink_loses_no_round(site: Site) -> None:
 AGENT = """
 import sys, time, ssl, pathlib
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from tacit.client.flower import Node
+from tacit.client.node import Node
 gateway, authority, certificate, secret, key, state, marker = sys.argv[1:]
 tls = ssl.create_default_context(cafile=authority)
 tls.load_cert_chain(certificate, secret)

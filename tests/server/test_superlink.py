@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
-
 from tacit.server.superlink import Settings
 
 
@@ -16,7 +16,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def test_the_command_closes_every_side(settings: Settings) -> None:
     command = settings.command()
-    pairs = dict(zip(command, command[1:], strict=False))
+    pairs = dict(itertools.pairwise(command))
     assert pairs["--host"] == "127.0.0.1"
     assert pairs["--isolation"] == "process"
     assert pairs["--superexec-auth-secret-file"] == str(settings.secret_file)

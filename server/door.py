@@ -1,0 +1,87 @@
+"""Door: where a gateway listens. TLS 1.3, a certificate of either side, and no patience with silent clients.
+
+The application finds the client's certificate (DER) in `scope["extensions"]["tls"]["certificate"]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_SILENCE = 10.0  # seconds from a connection, or a request's first byte, to the last of its headers
+
+
+class _Connection(HttpToolsProtocol):
+    """Uvicorn's protocol that also tells the application the client's certificate, and ends slow or silent clients."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """Read the certificate of the connection once."""
+        super().connection_made(transport)
+        session = transport.get_extra_info("ssl_object")
+        certificate = session.getpeercert(binary_form=True) if session is not None else b""
+        inner: ASGIApp = self.app
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await inner({**scope, "extensions": {"tls": {"certificate": certificate}}}, receive, send)
+
+        self.app = app
+        self._late: asyncio.TimerHandle | None = self.loop.call_later(_SILENCE, self._drop)
+
+    def data_received(self, data: bytes) -> None:
+        """As uvicorn, with a timer from a request's first byte to its last header."""
+        before = self.cycle
+        if self._late is None and before.response_complete:
+            self._late = self.loop.call_later(_SILENCE, self._drop)
+        super().data_received(data)
+        if self.cycle is not before:
+            self._in_time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As uvicorn."""
+        self._in_time()
+        super().connection_lost(exc)
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _drop(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where a gateway listens and with which PEM files. `authority` issues the owners' certificates."""
+
+    host: str
+    port: int
+    certificate: Path
+    key: Path = field(repr=False)
+    authority: Path
+
+
+def server(app: ASGIApp, door: Door, connections: int) -> uvicorn.Server:
+    """The server of `app`, not yet running (`run()`, or `serve()` in a loop), for that many `connections` at once."""
+    config = uvicorn.Config(
+        app, host=door.host, port=door.port, http=_Connection, ws="none", lifespan="on",
+        ssl_certfile=str(door.certificate), ssl_keyfile=str(door.key), ssl_ca_certs=str(door.authority),
+        ssl_cert_reqs=ssl.CERT_REQUIRED, ssl_context_factory=_context, access_log=False, log_config=None,
+        server_header=False, proxy_headers=False, timeout_keep_alive=75, limit_concurrency=connections,
+        timeout_graceful_shutdown=3,
+    )  # fmt: skip
+    return uvicorn.Server(config)
+
+
+def _context(config: uvicorn.Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    context = default()
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
