@@ -7,11 +7,19 @@ from collections.abc import Callable, Mapping
 import typer
 
 from .client_enroll import command as enroll
+from .client_pause import command as pause
+from .client_resume import command as resume
 from .client_roster import app as roster
+from .client_status import command as status
+from .client_stop import command as stop
 from .group import group
 
 VERBS: Mapping[str, Callable[..., None]] = {
     "enroll": enroll,
+    "status": status,
+    "pause": pause,
+    "resume": resume,
+    "stop": stop,
 }
 GROUPS: Mapping[str, typer.Typer] = {
     "roster": roster,

@@ -9,12 +9,16 @@ from .server_enroll import command as enroll
 from .server_init import command as init
 from .server_owners import command as owners
 from .server_revoke import command as revoke
+from .server_status import command as status
+from .server_stop import command as stop
 
 VERBS: Mapping[str, Callable[..., None]] = {
     "init": init,
     "enroll": enroll,
     "owners": owners,
     "revoke": revoke,
+    "status": status,
+    "stop": stop,
 }
 
 app = group("server", "The coordinator: set up, invite owners, run.")
