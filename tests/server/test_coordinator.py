@@ -346,7 +346,7 @@ def test_a_transport_that_fails_costs_nothing() -> None:
     assert made.ledger.entries == ()
 
 
-def test_the_sum_is_opened_by_the_ledger_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sum_is_opened_by_the_ledger_alone_and_knows_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Release] = []
     original = MemoryLedger.open
 
@@ -359,11 +359,12 @@ def test_the_sum_is_opened_by_the_ledger_alone(monkeypatch: pytest.MonkeyPatch) 
 
     def seen(self: Pipeline, total: torch.Tensor, env: Any) -> Opened:
         received.append(len(opened))
+        assert env.survivors == (1, 2, 3, 4, 5, 6, 7, 8, 9)
         return receive(self, total, env)
 
     monkeypatch.setattr(MemoryLedger, "open", counted)
     monkeypatch.setattr(Pipeline, "receive", seen)
-    bench().run(3)
+    bench(except_owners(0)).run(3)
     assert received == [1, 2, 3]
 
 
