@@ -348,6 +348,15 @@ def test_a_changed_byte_is_refused_or_means_nothing(whole: tuple[Path, bytes], s
     assert "; " in words
 
 
+def test_a_database_that_contradicts_itself_is_refused_though_its_chain_holds(whole: tuple[Path, bytes]) -> None:
+    """The header counts free pages that are not there: a later write would use them."""
+    folder, content = whole
+    place = folder / "contradiction"
+    place.write_bytes(content[:39] + b"\1" + content[40:])
+    with pytest.raises(CorruptError, match="contradicts itself"):
+        Store(place, "ward3")
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_file_that_is_cut_off_is_refused(whole: tuple[Path, bytes], source: st.DataObject) -> None:
