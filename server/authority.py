@@ -147,7 +147,7 @@ def _still_good(
 def _certificate(path: Path) -> x509.Certificate | None:
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, x509.InvalidVersion):
         return None
 
 

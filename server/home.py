@@ -20,10 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, Field
 
-from ..config import ConfigError, Frame
+from ..config import ConfigError, Frame, framed
 from ..strategies.token import AddressError, endpoint
 
 
@@ -173,19 +172,9 @@ def settings(home: ServerHome) -> ServerSettings:
 def as_settings(values: Mapping[str, Any], where: str) -> ServerSettings:
     """The settings in a mapping; raises `ConfigError` with every fault. `where` is the file, for errors."""
     try:
-        return Settings.model_validate(values).server
-    except ValidationError as error:
-        raise ConfigError("\n".join(f"{where}: {_fault(each)}" for each in error.errors())) from None
-
-
-def _fault(error: ErrorDetails) -> str:
-    """One line of a validation error: key, value found, remedy."""
-    key = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key; remove it, known are {', '.join(ServerSettings.model_fields)} in [server]"
-    if error["type"] == "missing":
-        return f"{key}: missing; give it a value"
-    return f"{key} = {error['input']!r}: {error['msg'].removeprefix('Value error, ')}"
+        return framed(Settings, values).server
+    except ConfigError as error:
+        raise ConfigError("\n".join(f"{where}: {line}" for line in str(error).splitlines())) from None
 
 
 TEMPLATE = """\

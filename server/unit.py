@@ -10,13 +10,11 @@ from pathlib import Path
 
 def unit(root: Path) -> str:
     """The text of a system unit that runs the coordinator in `root` as the user who made it, confined to that folder."""
-    program = f"{_quoted(sys.executable)} -m tacit server start --dir {_quoted(str(root))}"
-    return _UNIT.format(program=program, user=getpass.getuser(), root=_quoted(str(root)))
-
-
-def _quoted(text: str) -> str:
-    """As systemd reads an argument: `%` and `$` doubled, quoted where the shell would."""
-    return shlex.quote(text.replace("%", "%%").replace("$", "$$"))
+    place = str(root).replace("%", "%%")  # systemd puts its own words where a % is
+    words = (sys.executable, "-m", "tacit", "server", "start", "--dir", str(root))
+    # Only in commands does a $ stand for a variable.
+    program = " ".join(shlex.quote(word.replace("%", "%%").replace("$", "$$")) for word in words)
+    return _UNIT.format(program=program, user=getpass.getuser(), folder=place, writable=shlex.quote(place))
 
 
 _UNIT = """\
@@ -30,7 +28,7 @@ After=network-online.target
 Type=notify
 ExecStart={program}
 User={user}
-WorkingDirectory={root}
+WorkingDirectory={folder}
 Restart=on-failure
 RestartSec=2
 TimeoutStopSec=60
@@ -39,7 +37,7 @@ LimitNOFILE=65536
 NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=read-only
-ReadWritePaths={root}
+ReadWritePaths={writable}
 PrivateTmp=yes
 PrivateDevices=yes
 ProtectKernelTunables=yes

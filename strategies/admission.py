@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -118,7 +118,7 @@ def applicant(text: bytes) -> Applicant:
             base64.b64decode(form.signing_proof, validate=True), transcript
         )
         proved = request.is_signature_valid
-    except (ValidationError, InvalidSignature, ValueError, TypeError):
+    except (ValidationError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion, ValueError, TypeError):
         # The cause is left out: a parser's error quotes what it read.
         raise AdmissionError(
             "the application is malformed or a proof is wrong; enrol with `tacit client enroll`"

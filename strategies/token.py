@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import secrets
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ _SIZE = 32
 _CHECK = 4
 _LONGEST = 1024
 _TAG = b"tacit invitation v1\0"
+_ADDRESS = re.compile(r"(?:(?P<name>[\w.-]+)|\[(?P<v6>[0-9a-fA-F.]*:[0-9a-fA-F:.]*)\]):(?P<port>\d{1,5})", re.ASCII)
 
 
 class TokenError(ValueError):
@@ -75,14 +77,11 @@ def hashed(secret: bytes) -> bytes:
 
 def endpoint(address: str) -> tuple[str, int]:
     """Host and port of `host:port` or `[v6]:port`; raises `AddressError`."""
-    host, colon, port = address.rpartition(":")
-    bare = host.removeprefix("[").removesuffix("]")
-    bracketed = host != bare
-    number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else 0
-    named = bare and bare.isascii() and not any(letter.isspace() or letter in "/@[]\\" for letter in bare)
-    if not colon or not named or not 0 < number < 1 << 16 or (":" in bare) != bracketed:
+    found = _ADDRESS.fullmatch(address)
+    number = int(found["port"]) if found else 0
+    if found is None or not 0 < number < 1 << 16:
         raise AddressError(f"{address!r} is no address; write host:port, for example fl.example.org:8443")
-    return bare, number
+    return found["name"] or found["v6"], number
 
 
 def _check(body: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -91,6 +92,17 @@ def test_a_changed_byte_is_refused_or_changes_nothing(at: int, change: int) -> N
     except AdmissionError:
         return
     assert found.digest() == applicant(TEXT.encode()).digest()
+
+
+@given(st.sampled_from(["request", "node_key"]), st.integers(0), st.integers(1, 255))
+def test_a_changed_byte_below_the_text_is_refused(part: str, at: int, change: int) -> None:
+    form = json.loads(TEXT)
+    first, *lines, last = form[part].strip().splitlines()
+    raw = bytearray(base64.b64decode("".join(lines)))
+    raw[at % len(raw)] ^= change
+    form[part] = f"{first}\n{base64.b64encode(raw).decode()}\n{last}\n"
+    with pytest.raises(AdmissionError):
+        applicant(json.dumps(form).encode())
 
 
 def test_an_unknown_key_is_refused_and_the_secret_not_repeated() -> None:
