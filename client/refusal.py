@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+_LONGEST = 1000  # characters of a reason: it may quote what a server sent, and ends up in logs
+
 Code: TypeAlias = Literal[
     "address",  # not for this owner, or of no round of its run
     "task",  # not on the list of the policy
@@ -58,7 +60,8 @@ class RefusedError(Exception):
     """This owner does not take part in what was asked; the text may be told to the operator."""
 
     def __init__(self, reason: str, code: Code = "policy", remedy: str = "") -> None:
-        self.refusal = Refusal(code, reason, remedy)
+        shown = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}…"
+        self.refusal = Refusal(code, shown, remedy)
         super().__init__(str(self.refusal))
 
 

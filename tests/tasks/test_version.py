@@ -41,7 +41,16 @@ def test_ones_own_task_is_the_digest_of_its_file(tmp_path: Path, monkeypatch: py
         code_of("mine_versioned:Mine")
 
 
-@pytest.mark.parametrize("name", ["nowhere_at_all:Task", "sys:modules"])
+def test_the_digest_of_an_installed_module_is_taken_without_running_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine_unrun.py").write_text("raise SystemExit('it ran')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert digest_of("mine_unrun:Mine") == hashlib.sha256(b"raise SystemExit('it ran')").hexdigest()
+    assert "mine_unrun" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["nowhere_at_all:Task", "nowhere.at.all:Task", ".:Task", "sys:modules"])
 def test_what_has_no_file_has_no_version(name: str) -> None:
-    with pytest.raises(TaskError, match="no file"):
+    with pytest.raises(TaskError, match="no module with a file"):
         code_of(name)

@@ -1,0 +1,70 @@
+"""Life: what one asset has cost since its ledger began, and what more it may cost, whatever servers make of its outputs.
+
+Over a life everything may react to what was released: noise, rounds, whole runs. So budgets are Rényi filters (Feldman and
+Zrnic 2021, arXiv 2008.11193, Theorem 4.3), each at one order that no output has a say in: the order that suits the first
+event that was ever charged, which was chosen before anything was released; one that suits Gaussian noise; one that suits
+sampled Gaussian noise, which an order made for the former would overcharge by far.
+
+One filter that still holds is enough. Filter k, with its share wₖ of δ, makes the releases up to where it is exceeded
+(ε, wₖδ)-private. What was charged is known from the releases alone, so all transcripts fall into disjoint sets Sₖ in which
+filter k is the first that holds to the end; on Sₖ nothing tells the true releases from those that filter k would have
+stopped. Summed over k: P(S) ≤ Σ e^ε P'(Sₖ) + wₖδ ≤ e^ε P'(S) + δ·Σwₖ.
+
+The last share of δ is for the total variation η between the noise that is drawn and the noise that is accounted:
+(1 + e^ε)·Ση within it (see `figures.account_within`).
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..privacy.accounting.spend import Filter
+from ..privacy.event import Event, Gaussian, Poisson
+from ..privacy.ledger.account import Account
+from ..privacy.participation import repeated
+from .policy import PolicyFrame
+
+_FIRST, _OTHERS, _VARIATION = 13 / 16, 1 / 16, 1 / 16
+_USUAL: tuple[Event, ...] = (Gaussian(10.0), Poisson(0.01, Gaussian(1.0)))
+
+
+class Life:
+    """The life of an asset under a policy. `event` stands for the first one where nothing was charged yet.
+
+    Methods raise `AccountingError` where an event cannot be accounted.
+    """
+
+    def __init__(self, policy: PolicyFrame, account: Account, event: Event) -> None:
+        charges = account.records()
+        first = charges[0].reserved.price.event if charges else event
+        shares = ((first, _FIRST), *((usual, _OTHERS) for usual in _USUAL))
+        self.limit = policy.epsilon
+        self._filters = [
+            Filter(policy.relation, policy.delta * share, policy.epsilon, typical)
+            for typical, share in shares
+            if math.isfinite(policy.epsilon)  # without a limit there is nothing to count
+        ]
+        self._variation = account.delta_extra(policy.currency)
+        self._room = policy.delta * _VARIATION
+        for each, count in account.events(policy.currency).items():
+            self._take(repeated(each, count))
+
+    def affords(self, event: Event, count: int, variation: float) -> bool:
+        """Whether `count` more of `event` fit, each of total variation `variation`."""
+        if math.isinf(self.limit):
+            return True
+        total = self._variation + count * variation
+        negligible = total == 0 or (1 + math.exp(min(self.limit, 700.0))) * total <= self._room
+        return negligible and any(each.affords(repeated(event, count)) for each in self._filters)
+
+    def charge(self, event: Event, count: int) -> None:
+        """Count `count` more of `event`, whether or not they fit."""
+        self._take(repeated(event, count))
+
+    def epsilon(self) -> float:
+        """The least ε that one of the filters proves for what was counted; infinite without a limit, where none counts."""
+        return math.inf if math.isinf(self.limit) else min(each.epsilon() for each in self._filters)
+
+    def _take(self, event: Event) -> None:
+        for each in self._filters:
+            each.charge(event)

@@ -1,0 +1,165 @@
+"""Offer: what one run asks of one asset, and what all of it costs, derived by the owner from the request alone.
+
+The owner believes no number that the server could have chosen in its own favour:
+
+- The event is that of the owner's own observer, at the smallest cohort that the owner permits. Shares of noise have the
+  variance that the request makes them, of which only so many are counted.
+- No draw of owners amplifies. The server made the draw; and an owner who is charged when it is asked, and only then, pays for
+  a round that it knows it was drawn for. Who counts on a draw has to pay for every round, asked or not.
+
+Two budgets, because two things may react to what was released:
+
+| budget | holds what may vary                                | by                                                       |
+|--------|----------------------------------------------------|----------------------------------------------------------|
+| run    | nothing: every round is the event of the first one | the accountant's ε of so many releases (`spend.Quota`)   |
+| life   | events, number and order of runs, all adaptively   | Rényi filters (`life`)                                   |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..config import ConfigError, chosen
+from ..privacy.accounting.figures import account_within
+from ..privacy.accounting.relation import AccountingError
+from ..privacy.claim import ClaimError, event_of
+from ..privacy.event import EventError, NonPrivate, to_json
+from ..privacy.ledger.account import Account
+from ..privacy.ledger.entry import Price
+from ..privacy.participation import PARTICIPATIONS, Participation, ParticipationError, repeated
+from ..privacy.schedule import Schedule
+from ..strategies.messages import Recipe, Request
+from .life import Life
+from .policy import PolicyFrame
+from .refusal import RefusedError
+from .worker import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a run asks of an asset, its price a round, and its cost beside what was spent.
+
+    `rounds`   how many releases the cost is of: those that the schedule may ask this owner for, or those charged so far
+               and one more, where that is more (attempts that were tried again)
+    `charged`  how many releases of this run were charged already
+    `epsilon`  ε of `rounds` releases at the policy's δ
+    `spent`, `after`  ε that the life's filters prove for what was charged so far, and with the rest of the run
+    """
+
+    run: str
+    asset: str
+    recipe: Recipe
+    price: Price
+    rounds: int
+    charged: int
+    delta: float
+    epsilon: float
+    run_limit: float
+    spent: float
+    after: float
+    life_limit: float
+    fits_life: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The offer as the owner's administrator and programs see it."""
+        return {
+            "run": self.run,
+            "asset": self.asset,
+            "task": dict(self.recipe.terms.task),
+            "code": self.recipe.terms.code,
+            "asks": asked(self.recipe),
+            "claim": {
+                "unit": self.price.currency.unit,
+                "relation": self.price.currency.relation,
+                "observer": self.price.currency.observer.who,
+                "colluders": self.price.currency.observer.colluders,
+                "adversary": self.price.adversary,
+                "basis": self.price.basis,
+                "event": to_json(self.price.event),
+                "releases": self.rounds,
+                "charged": self.charged,
+                "epsilon": self.epsilon,
+                "delta": self.delta,
+                "limit": self.run_limit,
+            },
+            "life": {"spent": self.spent, "after": self.after, "limit": self.life_limit},
+        }
+
+    def digest(self) -> str:
+        """SHA-256 of what an approval speaks of: asset, recipe and price of a round; not of what was spent meanwhile."""
+        what = {"asset": self.asset, "asks": asked(self.recipe), "event": to_json(self.price.event)}
+        return hashlib.sha256(json.dumps(what, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def asked(recipe: Recipe) -> dict[str, Any]:
+    """The recipe, without the one number that changes from round to round: the norm of an adaptive clip."""
+    row = recipe.to_json()
+    row["pipeline"] = [
+        {key: value for key, value in stage.items() if (stage.get("stage"), key) != ("adaptive-clip", "norm")}
+        for stage in row["pipeline"]
+    ]
+    return row
+
+
+def participation_of(recipe: Recipe) -> Participation:
+    """Who the run says takes part; raises `RefusedError` for what is no such row or cannot be drawn."""
+    try:
+        found: Participation = chosen(recipe.terms.participation, "use", PARTICIPATIONS, "participation")
+        found.check(recipe.terms.population)
+    except (ConfigError, ParticipationError) as error:
+        raise RefusedError(str(error), "rounds", "ask with a participation that this version knows") from error
+    return found
+
+
+def price_of(policy: PolicyFrame, plan: Plan, recipe: Recipe) -> Price:
+    """What one attempt of one round costs, at the owner's floor; raises `RefusedError` where no sound claim exists."""
+    final = plan.pipeline.final
+    currency = policy.currency
+    schedule = Schedule(plan.pipeline, participation_of(recipe), recipe.terms.population, recipe.terms.rounds)
+    rule = schedule.rule(currency.relation)
+    if rule is not None and not rule.allowed:
+        raise RefusedError(f"no claim for {currency.unit}, {currency.relation}: {rule.why}", "claim")
+    floor = replace(final, least=min(final.least, policy.smallest_cohort))
+    try:
+        event = event_of(floor, currency.observer)
+    except (ClaimError, EventError) as error:
+        raise RefusedError(f"no claim: {error}", "claim") from error
+    shared = bool(final.noise) and final.noise[0].place == "shared"
+    return Price(
+        currency,
+        event,
+        min(1.0, final.delta_extra),
+        adversary="honest" if any(noise.place == "server" for noise in final.noise) else "semi-honest",
+        basis="computational" if shared and final.masked else "statistical",
+    )
+
+
+def offer_of(policy: PolicyFrame, asset: str, request: Request, plan: Plan, account: Account) -> Offer:
+    """The offer that a request is part of; raises `RefusedError` where no ε can be stated, or none but infinity."""
+    price = price_of(policy, plan, request.recipe)
+    if isinstance(price.event, NonPrivate) and math.isfinite(policy.epsilon):
+        observer = price.currency.observer
+        raise RefusedError(
+            f"nothing would be private from the {observer}: {price.event.reason}", "claim",
+            "add noise that this observer cannot see behind, own-gaussian for one",
+        )  # fmt: skip
+    charged = sum(account.events(price.currency, request.run).values())
+    planned = participation_of(request.recipe).times(request.recipe.terms.rounds)
+    rounds = max(planned, charged + 1)
+    delta, relation = policy.delta, policy.relation
+    try:
+        cost = account_within(repeated(price.event, rounds), relation, delta, rounds * price.delta_extra)
+        life, rest = Life(policy, account, price.event), rounds - charged
+        spent, fits = life.epsilon(), life.affords(price.event, rest, price.delta_extra)
+        life.charge(price.event, rest)
+        after = life.epsilon()
+    except (AccountingError, EventError) as error:
+        raise RefusedError(f"no ε can be stated for it: {error}", "claim") from error
+    return Offer(
+        request.run, asset, request.recipe, price, rounds, charged, delta, cost.epsilon, policy.run_limit, spent, after,
+        policy.epsilon, fits,
+    )  # fmt: skip
