@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _WHOLE = 1 << 16
 _STEP = 5.0
+_POLL = 0.02
 
 
 def _silent(nodes: Sequence[int]) -> None:
@@ -90,10 +91,10 @@ class Exchange:
         arrived: queue.SimpleQueue[tuple[int, Reply | None]] = queue.SimpleQueue()
         try:
             self._post(phase, list(phase.asked), self._written())
-            pause = 0.01
+            pause = _POLL
             while len(phase.answered) < len(phase.asked) and phase.left() > 0:
                 progress = self._turn(phase, arrived)
-                pause = 0.01 if progress else min(pause * 1.5, 0.25)
+                pause = _POLL if progress else min(pause * 1.5, 0.25)
                 yield from self._taken(phase, arrived, min(pause, max(0.0, phase.left())))
         finally:
             self._sweep(phase)

@@ -112,11 +112,11 @@ class Gateway:
             return _refusal(429, "too many requests at once")
         self._busy[key] += 1
         try:
-            return await self._through(request, path, largest)
+            return await self._through(request, key, path, largest)
         finally:
             self._busy[key] -= 1
 
-    async def _through(self, request: Request, path: str, largest: int) -> Response:
+    async def _through(self, request: Request, key: bytes, path: str, largest: int) -> Response:
         """Read the body, look at it, and pass it on."""
         async with asyncio.timeout(self._limits.body):
             body = await _body(request, largest)
@@ -126,15 +126,30 @@ class Gateway:
         if reason:
             log.warning("a request that was refused: %s", reason)
             return _refusal(400, reason)
-        response = await self._pass(request, path, body)
         hold = _seconds(request, self._limits.hold) if path == _PULL else 0.0
-        if hold and response.status_code == 200 and not await response.aread():
-            if not await self._held(request, hold):
-                return _refusal(408, "the client went away")
-            response = await self._pass(request, path, body)
+        response = await (self._poll(request, key, body, hold) if hold else self._pass(request, path, body))
         if response.is_closed:
             return Response(response.content, response.status_code, _kept(response))
         return StreamingResponse(_stream(response), response.status_code, _kept(response))
+
+    async def _poll(self, request: Request, key: bytes, body: bytes, hold: float) -> httpx.Response:
+        """The response to a poll that may be held until there is mail. Nothing is fetched for a client that went away."""
+        if self._mail.expected(key):
+            response = await self._ask(request, key, body)
+            if response.status_code != 200 or response.content:
+                return response
+        if not await self._held(request, hold):
+            raise ClientDisconnect
+        return await self._ask(request, key, body)
+
+    async def _ask(self, request: Request, key: bytes, body: bytes) -> httpx.Response:
+        """The SuperLink's response to a poll, read."""
+        rings = self._mail.rings
+        response = await self._pass(request, _PULL, body)
+        await response.aread()
+        if response.status_code == 200:
+            self._mail.asked(key, rings, bool(response.content))
+        return response
 
     async def _pass(self, request: Request, path: str, body: bytes) -> httpx.Response:
         """The SuperLink's response to this request, its body unread."""

@@ -13,14 +13,29 @@ from pathlib import Path
 
 @dataclass(slots=True)
 class Mail:
-    """Wakes held polls when there is mail. `ring` is for the gateway's own event loop; others use `Bell`."""
+    """Wakes held polls when there is mail. `ring` is for the gateway's own event loop; others use `Bell`.
 
+    It also knows who need not ask at all: a node that found nothing has heard every ring so far, one that found a letter
+    has heard one more.
+    """
+
+    rings: int = 0
+    _heard: dict[bytes, int] = field(default_factory=dict)
     _waiting: set[asyncio.Event] = field(default_factory=set)
 
     def ring(self) -> None:
         """Every held poll asks again."""
+        self.rings += 1
         for event in self._waiting:
             event.set()
+
+    def expected(self, node: bytes) -> bool:
+        """Whether there may be mail for the node of this key."""
+        return self._heard.get(node, -1) < self.rings
+
+    def asked(self, node: bytes, rings: int, found: bool) -> None:
+        """The node asked after `rings` rings, and there was a letter or not."""
+        self._heard[node] = min(rings, self._heard.get(node, -1) + 1) if found else rings
 
     async def wait(self, seconds: float) -> None:
         """Until mail comes, or `seconds` have passed."""
