@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from tacit.client.worker import agreed, train
 from tacit.privacy.entropy import SeededEntropy
 from tacit.simulation.engines import PlainLoop
@@ -86,3 +90,38 @@ def test_what_a_model_draws_is_each_owners_own() -> None:
     together = PlainLoop().train(plan, model, both, population(), ENTROPY, {}).dense()
     alone = PlainLoop().train(plan, model, both[1:], population(), ENTROPY, {}).dense()
     assert torch.equal(together[1:], alone)
+
+
+NOISE = {"use": "dp-sgd", "norm": 2.0, "noise_multiplier": 3.0, "rate": 0.5, "denominator": 4.0, "lr": 0.5, "steps": 2}
+
+
+def test_owners_with_the_same_data_draw_their_own_batches() -> None:
+    """Two owners with the same share part ways, and so do two rounds of one owner."""
+    shared = Population(population().training, [np.arange(20)] * OWNERS)
+    model = learner()
+    first, second = requests([0, 1], model.dim), requests([0, 1], model.dim, round=2)
+    plan = agreed(first[0], model)
+    rows = [
+        row for asked in (first, second) for row in PlainLoop().train(plan, model, asked, shared, ENTROPY, {}).dense()
+    ]
+    assert len({row.numpy().tobytes() for row in rows}) == 4
+
+
+def test_the_noise_of_dp_sgd_is_each_owners_and_each_rounds_own_and_as_large_as_declared() -> None:
+    """Owners without examples send −lr·Σ noise/denominator and nothing else: 300 of them, uncorrelated, by χ² (10⁻⁶)."""
+    nobody = Population(population().training, [np.arange(0)] * 60)
+    model = learner()
+    rows = []
+    for number in range(1, 6):
+        asked = [
+            replace(each, recipe=replace(each.recipe, solver=NOISE, pipeline=()))
+            for each in requests(list(range(60)), model.dim, round=number)
+        ]
+        rows.append(PlainLoop().train(agreed(asked[0], model), model, asked, nobody, ENTROPY, {}).dense())
+    noise = torch.cat(rows).to(torch.float64).numpy()
+    deviation = 0.5 * math.sqrt(2) * 3.0 * 2.0 / 4.0
+    found = float((noise**2).sum()) / deviation**2
+    assert 2 * min(stats.chi2.cdf(found, noise.size), stats.chi2.sf(found, noise.size)) > 1e-6
+    correlations = np.corrcoef(noise)[np.triu_indices(len(noise), 1)]
+    assert np.abs(correlations).max() < 0.9999  # eight numbers a row: only a copy is this close
+    assert abs(correlations.mean()) < 5.5 * correlations.std() / math.sqrt(len(noise))

@@ -161,6 +161,14 @@ def test_every_participation_with_and_without_dropouts(
     assert (lost > 0) == bool(trouble)
 
 
+@pytest.mark.parametrize("pipeline", ["skellam", "discrete", "central"])
+def test_rounds_that_were_tried_again(pipeline: str) -> None:
+    given = {"privacy.pipeline": INTEGERS[pipeline], "rounds.quorum": 0.8, "rounds.attempts": 100, **TROUBLE}
+    workers = trace("in-memory", **given)
+    assert_same(workers, trace("plain-loop", **given))
+    assert any(attempt > 0 for attempt, _, _ in workers.counts)
+
+
 @pytest.mark.parametrize("algorithm", ["fedavgm", "fedadam", "fedyogi", "fedadagrad", "scaffold"])
 def test_every_algorithm_with_state(algorithm: str) -> None:
     given = {
