@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,10 +14,12 @@ from typing import Any
 from ..strategies.control import SOCKET, ControlServer, Methods
 from ..strategies.lock import FolderLock
 from ..strategies.notify import ALIVE, READY, STOPPING, notify, watchdog
-from .audit import Audit
+from .audit import Audit, AuditError
 from .child import Child
 from .control import methods
-from .supervisor import Pace, Supervisor
+from .supervisor import Observe, Pace, Supervisor
+
+log = logging.getLogger(__name__)
 
 AUDIT = "audit.jsonl"
 _BEAT = 1.0  # seconds between two looks at whether all is well
@@ -31,14 +34,11 @@ def serve(folder: Path, children: Sequence[Child], further: Methods | None = Non
     os.umask(0o077)  # what this process writes from now on is its user's only
     with FolderLock(folder):
         audit = Audit(folder / AUDIT)
-
-        def observe(event: str, facts: Mapping[str, Any]) -> None:
-            audit.note(event, **facts)
-
+        supervisor = Supervisor(folder, children, pace=pace, observe=_noting(audit))
         with (
-            Supervisor(folder, children, pace=pace, observe=observe) as supervisor,
+            _stopped_by_signals(supervisor),  # outermost: a second signal must not disturb the end of the children
+            supervisor,
             ControlServer(folder / SOCKET, {**methods(supervisor), **(further or {})}) as control,
-            _stopped_by_signals(supervisor),
         ):
             audit.secure("server-starting")
             supervisor.start()
@@ -55,6 +55,16 @@ def serve(folder: Path, children: Sequence[Child], further: Methods | None = Non
             control.serving(False)
             notify(STOPPING)
         audit.secure("server-stopped")
+
+
+def _noting(audit: Audit) -> Observe:
+    def observe(event: str, facts: Mapping[str, Any]) -> None:
+        try:
+            audit.note(event, **facts)
+        except AuditError as error:  # a full disk must not end what still runs
+            log.error("%s", error)
+
+    return observe
 
 
 @contextlib.contextmanager

@@ -14,8 +14,8 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -55,7 +55,10 @@ class ControlServer:
     """Serves `methods` and the health service at the socket `path` until closed; not healthy until told so."""
 
     def __init__(self, path: Path, methods: Methods) -> None:
-        """Raises `RunningError` where another process serves this socket; a dead one's socket is replaced."""
+        """Raises `RunningError` where another process serves this socket; a dead one's socket is replaced.
+
+        A folder that is not there is made, for this user only.
+        """
         if _answers(path):
             raise RunningError(f"{path}: a daemon answers here already; stop it first, or choose another folder")
         self._path = path
@@ -90,16 +93,20 @@ class ControlServer:
                 self._path.unlink()
 
     def _bind(self) -> tuple[int, int]:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._path.parent, prefix=".control-") as private:
-            bound = Path(private) / SOCKET
+        private = self._path.with_name(f".{self._path.name}.new")
+        shutil.rmtree(private, ignore_errors=True)  # of a daemon that was killed in these lines
+        private.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private.mkdir(mode=0o700)
+        try:
+            bound = private / SOCKET
             with _address(bound) as address:
-                if self._server.add_insecure_port(address) == 0:
-                    raise ControlError(f"{bound}: no socket can be made here; choose a folder on a local file system")
+                self._server.add_insecure_port(address)
                 self._server.start()
             bound.chmod(0o600)
             identity = _identity(bound)
             bound.replace(self._path)
+        finally:
+            shutil.rmtree(private)
         return identity
 
 
@@ -164,7 +171,7 @@ def _handler(method: Method) -> Any:  # grpc has no types
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the request is no JSON object")
         try:
             return _printed(method(asked))
-        except DeclinedError as error:
+        except ControlError as error:  # the method's own no, or that of a daemon that it asked
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
             raise  # abort has raised already; this line is for the reader and the type checker
 

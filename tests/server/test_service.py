@@ -310,3 +310,28 @@ def test_a_damaged_record_of_children_is_not_guessed_at(start: Start, folder: Pa
     assert daemon.process.wait(30.0) == 1
     assert "damaged" in daemon.said()
     assert "remove this file" in daemon.said()
+
+
+def test_a_full_disk_ends_nothing_that_runs(start: Start, folder: Path) -> None:
+    daemon = start(A, B)
+    before = daemon.pids()
+    (folder / AUDIT).unlink()
+    (folder / AUDIT).symlink_to("/dev/full")
+    (folder / "logs" / "a.log").unlink()
+    (folder / "logs" / "a.log").symlink_to("/dev/full")
+    os.kill(before["a"], signal.SIGKILL)
+    eventually(lambda: daemon.children()["a"]["restarts"] == 1 and daemon.ready())
+    assert daemon.pids()["b"] == before["b"]
+    assert "child-ended cannot be recorded" in daemon.said()
+    (folder / AUDIT).unlink()
+
+
+def test_a_second_signal_does_not_disturb_the_end(start: Start) -> None:
+    daemon = start(A, {"name": "b", "code": DEAF, "grace": 0.5})
+    pids = daemon.pids()
+    eventually(lambda: Path(daemon.children()["b"]["log"]).read_text())
+    daemon.process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    daemon.process.send_signal(signal.SIGINT)
+    assert daemon.process.wait(30.0) == 0
+    assert not any(alive(pid) for pid in pids.values())

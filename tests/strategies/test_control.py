@@ -185,3 +185,15 @@ def test_a_process_that_does_not_stop_is_named(path: Path) -> None:
     here = ControlServer(path, {"stop": lambda _: {"pid": os.getpid()}})
     with here, pytest.raises(ControlError, match=f"kill -9 {os.getpid()}"):
         control.stop(path, start="", timeout=0.1)
+
+
+def test_what_a_killed_daemon_left_half_made_is_no_hindrance(path: Path) -> None:
+    (path.parent / f".{SOCKET}.new").mkdir()
+    (path.parent / f".{SOCKET}.new" / SOCKET).write_text("")
+    with ControlServer(path, METHODS):
+        assert [each.name for each in path.parent.iterdir()] == [SOCKET]
+
+
+def test_a_folder_that_cannot_be_written_is_an_error() -> None:
+    with pytest.raises(OSError, match="proc"):
+        ControlServer(Path("/proc/self") / SOCKET, METHODS)
