@@ -22,7 +22,8 @@ from ..strategies import admission, keyfile, roster
 from ..strategies.admission import Admission
 from ..strategies.token import Token, endpoint
 from .home import ClientHome, HomeError
-from .identity import Coordinator, Identity, Keys, certified, load, load_keys, make_keys, trusting
+from .identity import Coordinator, Identity, Keys, certified, load, load_keys, make_keys, pinned, recorded, trusting
+from .roster import follow
 
 _PATIENCE = 15.0
 _LARGEST = 16 << 20
@@ -51,19 +52,33 @@ class RejectedError(EnrolmentError):
 def enrol(token: Token, home: ClientHome, now: float) -> Identity:
     """Enrol the owner in `home` (made if need be). Raises `EnrolmentError`, `HomeError`, `KeyFileError`."""
     if home.coordinator.exists():
-        raise HomeError(f"{home.root}: an owner is enrolled here; nothing was changed. Give another folder with --dir")
+        raise HomeError(
+            f"{home.root}: an owner is enrolled here; nothing was changed. For a new certificate use --again, for another "
+            f"owner another folder with --dir"
+        )
     keys = make_keys(home)
-    authority = _pinned(token)
-    answer = _ask(
-        token.address, trusting(authority), admission.PATH,
-        admission.application(token.secret, keys.tls, keys.node, keys.signing),
-    )  # fmt: skip
-    try:
-        admitted = Admission.model_validate_json(answer, strict=True)
-    except ValidationError:
+    admitted, authority = _admitted(token, keys)
+    return accept(admitted, authority, token, home, now)
+
+
+def renew(token: Token, home: ClientHome, now: float) -> Identity:
+    """Have the owner in `home` certified again, with the keys that are there; ledgers, approvals and number stay.
+
+    Keys that were lost or moved away are made anew. Raises `EnrolmentError`, `HomeError`, `KeyFileError`, `RosterError`.
+    """
+    known = recorded(home.checked())
+    if pinned(home) != token.pin:
+        raise ImpostorError(f"{home.root}: the token is another federation's; nothing was sent. Ask the operator")
+    keys = make_keys(home)
+    admitted, authority = _admitted(token, keys)
+    if admitted.name != known.name or admitted.coordinator_key != known.key:
         raise ImpostorError(
-            f"{token.address} answers no admission; is the coordinator's version of tacit the same?"
-        ) from None
+            f"the answer is for {admitted.name!r}, or of another coordinator, and {home.root} is "
+            f"{known.name!r}'s; ask the operator"
+        )
+    kept = keyfile.read(home.roster).decode(errors="replace")
+    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(known.key))
+    follow(roster.verify(kept, key, token.pin), roster.verify(admitted.roster, key, token.pin))
     return accept(admitted, authority, token, home, now)
 
 
@@ -79,6 +94,21 @@ def accept(admitted: Admission, authority: str, token: Token, home: ClientHome, 
     keyfile.replace(home.roster, admitted.roster.encode())
     keyfile.replace(home.coordinator, coordinator.model_dump_json(indent=1).encode())
     return load(home, now)
+
+
+def _admitted(token: Token, keys: Keys) -> tuple[Admission, str]:
+    """What the coordinator answers to an application, unchecked, and its authority's certificate (PEM)."""
+    authority = _pinned(token)
+    answer = _ask(
+        token.address, trusting(authority), admission.PATH,
+        admission.application(token.secret, keys.tls, keys.node, keys.signing),
+    )  # fmt: skip
+    try:
+        return Admission.model_validate_json(answer, strict=True), authority
+    except ValidationError:
+        raise ImpostorError(
+            f"{token.address} answers no admission; is the coordinator's version of tacit the same?"
+        ) from None
 
 
 def newest_roster(identity: Identity, now: float) -> str:

@@ -112,16 +112,26 @@ def load_keys(home: ClientHome) -> Keys:
 
 def load(home: ClientHome, now: float) -> Identity:
     """The identity in a home; raises `HomeError`, `KeyFileError`, `IdentityError`."""
-    keys = load_keys(home.checked())
-    try:
-        coordinator = Coordinator.model_validate_json(keyfile.read(home.coordinator), strict=True)
-    except ValidationError:
-        raise IdentityError(
-            f"{home.coordinator}: damaged; restore it from a backup, or enrol again in a new folder"
-        ) from None
+    keys, coordinator = load_keys(home.checked()), recorded(home)
     certificate, authority = keyfile.read(home.certificate), keyfile.read(home.authority)
     issued, issuer = certified(certificate, authority, coordinator.name, keys, now)
     return Identity(home, coordinator, issuer.fingerprint(hashes.SHA256()), issued.not_valid_after_utc, keys)
+
+
+def recorded(home: ClientHome) -> Coordinator:
+    """What enrolment fixed; raises `KeyFileError`, `IdentityError`."""
+    try:
+        return Coordinator.model_validate_json(keyfile.read(home.coordinator), strict=True)
+    except ValidationError:
+        raise IdentityError(f"{home.coordinator}: damaged; restore it from a backup, or ask the operator") from None
+
+
+def pinned(home: ClientHome) -> bytes:
+    """The hash of the authority's certificate; raises `KeyFileError`, `IdentityError`."""
+    try:
+        return x509.load_pem_x509_certificate(keyfile.read(home.authority)).fingerprint(hashes.SHA256())
+    except (ValueError, x509.InvalidVersion):
+        raise IdentityError(f"{home.authority}: damaged; restore it from a backup, or ask the operator") from None
 
 
 def certified(
@@ -133,15 +143,18 @@ def certified(
         issued.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion):
         raise IdentityError(
-            "the certificate was not issued by the federation's authority; enrol again in a new folder"
+            "the certificate was not issued by the federation's authority; restore it from a backup, or enrol with --again"
         ) from None
     subject = [part.value for part in issued.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if issued.public_key() != keys.tls.public_key() or subject != [name]:
-        raise IdentityError("the certificate is another key's or another owner's; enrol again in a new folder")
+        raise IdentityError(
+            "the certificate is another key's or another owner's; restore it from a backup, or enrol with --again"
+        )
     at = datetime.fromtimestamp(now, UTC)
     if not issued.not_valid_before_utc <= at < issued.not_valid_after_utc:
         raise IdentityError(
             f"the certificate is valid from {issued.not_valid_before_utc:%Y-%m-%d} to {issued.not_valid_after_utc:%Y-%m-%d}, "
-            f"and now it is {at:%Y-%m-%d %H:%M}; check this machine's clock, or ask the operator to revoke and invite anew"
+            f"and now it is {at:%Y-%m-%d %H:%M}; check this machine's clock, or ask the "
+            f"operator for a token and type `tacit client enroll TOKEN --again`"
         )
     return issued, issuer

@@ -79,6 +79,14 @@ def current(identity: Identity) -> Roster:
 def take(identity: Identity, signed: str) -> Roster:
     """Keep a roster that came from the coordinator. Raises `RosterError` for one that is older, contradicts, or omits us."""
     new, kept = _verified(identity, signed), current(identity)
+    follow(kept, new)
+    if new.version > kept.version:
+        keyfile.replace(identity.home.roster, signed.encode())
+    return new
+
+
+def follow(kept: Roster, new: Roster) -> None:
+    """Raise `RosterError` unless `new` may come after `kept`."""
     if new.version < kept.version:
         raise RosterError(
             f"the coordinator sent roster {new.version}, and {kept.version} was seen before; do not go on, and ask the operator"
@@ -87,9 +95,6 @@ def take(identity: Identity, signed: str) -> Roster:
         raise RosterError(
             f"the coordinator signed two different rosters {new.version}: it may tell owners different things; do not go on"
         )
-    if new.version > kept.version:
-        keyfile.replace(identity.home.roster, signed.encode())
-    return new
 
 
 def approvals(identity: Identity) -> Approvals:

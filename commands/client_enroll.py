@@ -15,6 +15,9 @@ def command(
     token: Annotated[
         str, typer.Argument(metavar="TOKEN", help="What the coordinator handed over; `-` reads it from standard input.")
     ],
+    again: Annotated[
+        bool, typer.Option("--again", help="For a new certificate; keys, ledgers and approvals in the folder stay.")
+    ] = False,
     folder: ClientFolder = CLIENT_FOLDER,
     as_json: Json = False,
 ) -> None:
@@ -25,13 +28,13 @@ def command(
 
     Example: `tacit client enroll tacit1-… --dir agent`
     """
-    from ..client.enrolment import enrol
+    from ..client.enrolment import enrol, renew
     from ..client.home import ClientHome
     from ..strategies.token import parse
     from .screen import say, show_json
 
     text = sys.stdin.readline() if token == "-" else token
-    made = enrol(parse(text), ClientHome(folder.absolute()), time.time())
+    made = (renew if again else enrol)(parse(text), ClientHome(folder.absolute()), time.time())
     if as_json:
         show_json(
             {

@@ -14,6 +14,9 @@ def command(
     hours: Annotated[
         float, typer.Option("--hours", min=0.01, max=720.0, help="How long the token can be used.")
     ] = 24.0,
+    again: Annotated[
+        bool, typer.Option("--again", help="For an owner that is enrolled, whose certificate is to be made anew.")
+    ] = False,
     folder: ServerFolder = SERVER_FOLDER,
     as_json: Json = False,
 ) -> None:
@@ -31,9 +34,11 @@ def command(
 
     home = ServerHome(folder).checked()
     with Registry(home.registry) as registry:
-        token = office(home, registry).invite(name, hours * 3600.0)
+        here = office(home, registry)
+        token = (here.invite_again if again else here.invite)(name, hours * 3600.0)
     if as_json:
         show_json({"name": name, "token": token.text(), "address": token.address, "hours": hours})
         return
     say(token.text())
-    note(f"For {name}, once, within {hours:g} hours, at {token.address}. At the owner:  tacit client enroll TOKEN")
+    typed = "tacit client enroll TOKEN" + (" --again" if again else "")
+    note(f"For {name}, once, within {hours:g} hours, at {token.address}. At the owner:  {typed}")

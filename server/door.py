@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 _SILENCE = 10.0  # seconds from a connection, or a request's first byte, to the last of its headers
 
 
-class _Connection(HttpToolsProtocol):
+class Connection(HttpToolsProtocol):
     """Uvicorn's protocol that also tells the application the client's certificate, and ends slow or silent clients."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -72,16 +72,17 @@ class Door:
 def server(app: ASGIApp, door: Door, connections: int) -> uvicorn.Server:
     """The server of `app`, not yet running (`run()`, or `serve()` in a loop), for that many `connections` at once."""
     config = uvicorn.Config(
-        app, host=door.host, port=door.port, http=_Connection, ws="none", lifespan="on",
+        app, host=door.host, port=door.port, http=Connection, ws="none", lifespan="on",
         ssl_certfile=str(door.certificate), ssl_keyfile=str(door.key), ssl_ca_certs=str(door.authority),
-        ssl_cert_reqs=ssl.CERT_REQUIRED, ssl_context_factory=_context, access_log=False, log_config=None,
+        ssl_cert_reqs=ssl.CERT_REQUIRED, ssl_context_factory=modern, access_log=False, log_config=None,
         server_header=False, proxy_headers=False, timeout_keep_alive=75, limit_concurrency=connections,
         timeout_graceful_shutdown=3,
     )  # fmt: skip
     return uvicorn.Server(config)
 
 
-def _context(config: uvicorn.Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+def modern(config: uvicorn.Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """Uvicorn's own context, for TLS 1.3 only."""
     context = default()
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     return context

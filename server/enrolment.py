@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from ..strategies import admission, keyfile, roster
 from ..strategies.admission import Admission, AdmissionError
 from ..strategies.token import Token, endpoint, invite
 from .authority import Authority, load
+from .door import Connection, modern
 from .home import ServerHome, ServerSettings, settings
 from .registry import Owner, RefusedTokenError, Registry, UnknownOwnerError
 
@@ -88,6 +88,12 @@ class Office:
         """A new invitation for `name`, valid for so many seconds. Raises `EnrolledError`, `OwnerNameError`."""
         token = invite(self.settings.enrolment_office, self.authority.pin)
         self.registry.invite(name, token.secret, self.clock() + valid)
+        return token
+
+    def invite_again(self, name: str, valid: float) -> Token:
+        """An invitation for an owner that is enrolled, to get a new certificate. Raises `UnknownOwnerError`."""
+        token = invite(self.settings.enrolment_office, self.authority.pin)
+        self.registry.invite_again(name, token.secret, self.clock() + valid)
         return token
 
     def admit(self, text: bytes) -> Admission:
@@ -194,18 +200,12 @@ def server(enrolment: Enrolment, home: ServerHome, where: ServerSettings) -> uvi
     """The server of enrolment, not yet running (`run()`, or `serve()` in a loop)."""
     host, port = endpoint(where.enrolment)
     config = uvicorn.Config(
-        enrolment, host=host, port=port, http="httptools", ws="none", lifespan="off",
-        ssl_certfile=str(home.gateway_certificate), ssl_keyfile=str(home.gateway_key), ssl_context_factory=_context,
+        enrolment, host=host, port=port, http=Connection, ws="none", lifespan="off",
+        ssl_certfile=str(home.gateway_certificate), ssl_keyfile=str(home.gateway_key), ssl_context_factory=modern,
         access_log=False, log_config=None, server_header=False, proxy_headers=False, timeout_keep_alive=5,
         limit_concurrency=100, timeout_graceful_shutdown=3,
     )  # fmt: skip
     return uvicorn.Server(config)
-
-
-def _context(config: uvicorn.Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-    context = default()
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    return context
 
 
 def _refusal(code: str, message: str) -> Response:

@@ -181,17 +181,27 @@ class Registry:
             return Roster(authority, version, tuple(Entry(*row) for row in file.execute(query)))
 
     def invite(self, name: str, secret: bytes, expires: float) -> None:
-        """Keep an invitation; one that the same name had before no longer counts. Raises `EnrolledError`."""
+        """Keep an invitation of a new owner, or of one that was revoked; raises `EnrolledError`.
+
+        One that the same name had before no longer counts.
+        """
         checked_name(name)
         with self._changing() as file:
-            if file.execute("SELECT 1 FROM owners WHERE name = ? AND revoked IS NULL", (name,)).fetchone():
+            if _enrolled(file, name):
                 raise EnrolledError(
-                    f"{name!r} is enrolled; `tacit server revoke {name}` first if it needs new keys, or take another name"
+                    f"{name!r} is enrolled; for a new certificate use --again, for another owner another name, and if its "
+                    f"keys are lost or stolen `tacit server revoke {name}` first"
                 )
-            file.execute("UPDATE invitations SET void = 1 WHERE name = ? AND applicant IS NULL", (name,))
-            file.execute(
-                "INSERT INTO invitations (hash, name, expires) VALUES (?, ?, ?)", (hashed(secret), name, expires)
-            )
+            _keep(file, name, secret, expires)
+
+    def invite_again(self, name: str, secret: bytes, expires: float) -> None:
+        """Keep an invitation of an enrolled owner: its certificate counts until the new one is made. Raises
+        `UnknownOwnerError`.
+        """
+        with self._changing() as file:
+            if not _enrolled(file, name):
+                raise UnknownOwnerError(f"no enrolled owner is called {name!r}; `tacit server owners` lists them")
+            _keep(file, name, secret, expires)
 
     def enrol(self, applicant: Applicant, now: float, certify: Callable[[str], x509.Certificate]) -> Owner:
         """The owner that the applicant now is: invitation used, certificate made and kept, in one step.
@@ -269,6 +279,15 @@ class Registry:
                 self._file.execute("COMMIT")
             except sqlite3.Error as error:
                 raise _unreadable(self._path, str(error)) from error
+
+
+def _enrolled(file: sqlite3.Connection, name: str) -> bool:
+    return file.execute("SELECT 1 FROM owners WHERE name = ? AND revoked IS NULL", (name,)).fetchone() is not None
+
+
+def _keep(file: sqlite3.Connection, name: str, secret: bytes, expires: float) -> None:
+    file.execute("UPDATE invitations SET void = 1 WHERE name = ? AND applicant IS NULL", (name,))
+    file.execute("INSERT INTO invitations (hash, name, expires) VALUES (?, ?, ?)", (hashed(secret), name, expires))
 
 
 def make(path: Path) -> None:

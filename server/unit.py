@@ -24,15 +24,25 @@ Description=Tacit coordinator
 Wants=network-online.target
 After=network-online.target
 
+StartLimitIntervalSec=0
+
 [Service]
 Type=notify
+NotifyAccess=main
 ExecStart={program}
 User={user}
 WorkingDirectory={folder}
+# SIGTERM goes to the supervisor alone, which ends its children in order.
+KillMode=mixed
+TimeoutStartSec=180
+TimeoutStopSec=90
+WatchdogSec=60
+# 2: the settings are wrong; 3: a budget refused. Neither mends itself.
 Restart=on-failure
 RestartSec=2
-TimeoutStopSec=60
+RestartPreventExitStatus=2 3
 UMask=0077
+LimitCORE=0
 LimitNOFILE=65536
 NoNewPrivileges=yes
 ProtectSystem=strict
@@ -42,6 +52,7 @@ PrivateTmp=yes
 PrivateDevices=yes
 ProtectKernelTunables=yes
 ProtectKernelModules=yes
+ProtectKernelLogs=yes
 ProtectControlGroups=yes
 RestrictSUIDSGID=yes
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX

@@ -125,6 +125,9 @@ def test_two_owners_from_invitation_to_revocation(program, server: Path) -> None
         assert [(row["name"], row["standing"]) for row in shown["owners"]] == [("a", "own"), ("b", "approved")]
         assert program("client", "roster", "revoke", "b", "--dir", "a").code == 0
         assert "unapproved" in program("client", "roster", "show", "--dir", "a").out
+        assert program("server", "enroll", "b").code == 1
+        token = program("server", "enroll", "b", "--again").out.strip()
+        assert program("client", "enroll", token, "--again", "--dir", "b").code == 0
         assert program("server", "revoke", "b").code == 0
         ended = program("client", "roster", "update", "--dir", "b")
         assert ended.code == 1

@@ -20,7 +20,7 @@ import pytest
 import uvicorn
 from cryptography.hazmat.primitives import hashes, serialization
 from tacit.client import identity as identities
-from tacit.client.enrolment import ImpostorError, RejectedError, UnreachableError, enrol, newest_roster
+from tacit.client.enrolment import ImpostorError, RejectedError, UnreachableError, enrol, newest_roster, renew
 from tacit.client.home import ClientHome, HomeError
 from tacit.client.identity import Identity
 from tacit.client.roster import approve, current, take
@@ -271,6 +271,31 @@ def test_an_enrolled_folder_is_left_alone(federation: Federation) -> None:
     with pytest.raises(HomeError, match="nothing was changed"):
         enrol(federation.token("ward-4"), made.home, time.time())
     assert made.home.tls_key.read_bytes() == before
+
+
+def test_an_owner_is_certified_again_with_its_keys_and_everything_else_in_its_folder(federation: Federation) -> None:
+    made, other = federation.enrolled("a"), federation.enrolled("b")
+    take(made, newest_roster(made, time.time()))
+    approve(made, "b", other.entry.fingerprint)
+    before = {path: path.read_bytes() for path in made.home.root.rglob("*") if path.is_file()}
+    again = renew(federation.office.invite_again("a", 60.0), made.home, time.time())
+    changed = {path.name for path, content in before.items() if path.read_bytes() != content}
+    assert (again.entry, changed) == (made.entry, {"certificate.pem", "roster.json"})
+    with pytest.raises(HomeError, match="client enroll"):
+        renew(federation.token("c"), federation.owner("c"), time.time())
+    with pytest.raises(RejectedError, match="another owner's"):
+        renew(federation.office.invite_again("b", 60.0), made.home, time.time())
+    with pytest.raises(ImpostorError, match="another federation"):
+        renew(replace(federation.office.invite_again("a", 60.0), pin=bytes(32)), made.home, time.time())
+
+
+def test_an_owner_whose_keys_were_stolen_comes_back_with_new_ones(federation: Federation) -> None:
+    made = federation.enrolled("a")
+    federation.office.registry.revoke("a", time.time())
+    made.home.keys.rename(made.home.root / "stolen")
+    again = renew(federation.token("a"), made.home, time.time())
+    assert again.entry.number == made.entry.number
+    assert again.entry.fingerprint != made.entry.fingerprint
 
 
 @pytest.mark.parametrize(

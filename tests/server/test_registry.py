@@ -181,6 +181,24 @@ def test_an_owner_that_comes_back_keeps_its_number_and_its_old_certificate_stays
     assert known.admits(new.certificate, new.node_key)
 
 
+def test_an_enrolled_owner_is_certified_again_and_its_old_certificate_ends_with_that(known, enrol) -> None:
+    known.invite("a", b"1", NOW + 60)
+    who = applicant(b"1")
+    old = enrol(who)
+    known.invite_again("a", b"2", NOW + 60)
+    assert known.admits(old.certificate, old.node_key)  # until the new one is made
+    new = enrol(Applicant(b"2", who.tls_key, who.node_key, who.signing_key))
+    assert (new.number, new.signing_key) == (old.number, old.signing_key)
+    assert known.admits(new.certificate, new.node_key)
+    assert not known.admits(old.certificate, old.node_key)
+    with pytest.raises(UsedTokenError):
+        enrol(applicant(b"1"))
+    known.revoke("a", NOW)
+    for name in ("a", "nobody"):
+        with pytest.raises(UnknownOwnerError):
+            known.invite_again(name, b"3", NOW + 60)
+
+
 @pytest.mark.parametrize("part", ["node_key", "signing_key"])
 def test_no_owner_takes_anothers_key(known, enrol, part: str) -> None:
     known.invite("a", b"1", NOW + 60)
