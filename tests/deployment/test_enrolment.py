@@ -334,6 +334,18 @@ def test_a_slow_body_is_cut(federation: Federation) -> None:
         assert b" 408 " in connection.recv(4096).split(b"\r\n")[0]
 
 
+def test_a_silent_client_is_let_go(federation: Federation, monkeypatch) -> None:
+    monkeypatch.setattr(doors, "_SILENCE", 0.2)
+    context = identities.trusting(federation.home.authority.read_text())
+    port = int(federation.office.settings.enrolment.split(":")[1])
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as raw,
+        context.wrap_socket(raw, server_hostname="localhost") as connection,
+    ):
+        connection.sendall(b"GET /tacit/v1/authority HTTP/1.1\r\nhost: ")
+        assert connection.recv(1) == b""
+
+
 def test_an_address_that_is_refused_too_often_has_to_wait(tmp_path: Path) -> None:
     with opened(tmp_path, founded(tmp_path / "server"), Throttle(most=3, window=3600.0)) as federation:
         for _ in range(3):

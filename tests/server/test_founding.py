@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
+import subprocess
 import time
 from pathlib import Path
 
@@ -102,3 +104,12 @@ def test_the_unit_runs_this_folder_and_quotes_it() -> None:
     assert "WorkingDirectory=/srv/fed 100%%/$x\n" in text
     assert "ReadWritePaths='/srv/fed 100%%/$x'\n" in text
     assert "NoNewPrivileges=yes" in text
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    home = made(tmp_path / "a folder")
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", str(home.unit_file)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert [line for line in checked.stderr.splitlines() if home.unit_file.name in line] == []
