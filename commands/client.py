@@ -8,6 +8,7 @@ import typer
 
 from .client_enroll import command as enroll
 from .client_pause import command as pause
+from .client_policy import app as policy
 from .client_resume import command as resume
 from .client_roster import app as roster
 from .client_status import command as status
@@ -22,6 +23,7 @@ VERBS: Mapping[str, Callable[..., None]] = {
     "stop": stop,
 }
 GROUPS: Mapping[str, typer.Typer] = {
+    "policy": policy,
     "roster": roster,
 }
 

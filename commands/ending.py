@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TITLES: Mapping[int, str] = {
     FAILED: "failed",
     USAGE: "cannot be run like this",
-    REFUSED: "refused by the budget",
+    REFUSED: "refused by a budget or a policy",
     INTERRUPTED: "stopped",
 }
 _INTERRUPTED = "interrupted before there was anything to keep; nothing was left half-written"

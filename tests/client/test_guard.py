@@ -15,7 +15,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tacit.client.approvals import Approvals
-from tacit.client.guard import Guard, opinion
+from tacit.client.guard import Guard, SeededGuard, opinion
 from tacit.client.policy import PolicyFrame
 from tacit.client.refusal import RefusedError
 from tacit.client.replies import Replies
@@ -23,7 +23,7 @@ from tacit.client.session import Session
 from tacit.client.worker import Worker, agreed
 from tacit.config import framed
 from tacit.privacy.entropy import SystemEntropy
-from tacit.privacy.event import Gaussian
+from tacit.privacy.event import Gaussian, NonPrivate
 from tacit.privacy.ledger.account import Account
 from tacit.privacy.ledger.entry import Address, Currency, Price
 from tacit.privacy.ledger.store import Store, create
@@ -388,6 +388,22 @@ def test_no_draw_that_the_server_made_amplifies(tmp_path: Path) -> None:
     assert second is not None
     assert first.epsilon == second.epsilon
     assert first.price == second.price
+
+
+# --- a seed ---
+
+
+def test_with_a_seed_everything_is_charged_as_no_privacy_and_ends_the_life_of_the_asset(site: Site) -> None:
+    guard = Guard(site.frame, "ward3", {"digits": CODE}, site.approvals, lambda: NOON)
+    seeded, plan = SeededGuard(guard), agreed(REQUEST, LEARNER)
+    for number in (1, 2):
+        price = seeded.check(replace(REQUEST, round=number), plan, site.store.spent())
+        assert isinstance(price.event, NonPrivate)
+        charged(site, 1, price, first=number)
+    weak = HOSTILE["tiny noise"][0]
+    with pytest.raises(RefusedError):  # the policy holds all the same
+        seeded.check(weak, agreed(weak, LEARNER), Account())
+    assert site.ask(replace(REQUEST, run="later"))[1] == "budget-life"
 
 
 # --- all of it at once ---
