@@ -350,6 +350,12 @@ def test_rule_24_the_headline_is_given_at_a_common_delta_too() -> None:
     assert row["epsilon_at_1e-5"] > row["epsilon"]
 
 
+def test_rule_24_a_population_of_repeated_examples_is_called_that() -> None:
+    synthetic = simulate(config({"population.partition": {"use": "bootstrap", "per_owner": 5}}))
+    assert any("synthetic" in note for note in synthetic.notes)
+    assert not any("synthetic" in note for note in simulate(config()).notes)
+
+
 def test_no_noise_is_never_called_private() -> None:
     """The ground of all rules: without noise every claim is ε = ∞, and a budget is refused."""
     quiet = federation({"privacy.pipeline": [CLIP], "budget.epsilon": math.inf})
