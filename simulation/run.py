@@ -254,7 +254,10 @@ def prepare(
         raise ValueError(f"engine = {engine!r}: unknown; give auto, plain-loop or in-memory")
     total, notes = affordable_rounds(federation)
     if federation.partition.synthetic:
-        notes = [*notes, "the owners are synthetic, drawn with replacement: every ε concerns them, not the people behind the data"]
+        notes = [
+            *notes,
+            "the owners are synthetic, drawn with replacement: every ε concerns them, not the people behind the data",
+        ]
     weights = learner.trainable.flatten(learner.module).cpu()
     found = None
     if resume:
