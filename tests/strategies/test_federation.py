@@ -368,6 +368,16 @@ def test_calibrated_noise_never_exceeds_the_budget_and_wastes_a_thousandth_at_mo
     assert isinstance(solved, float)  # what travels to owners is the number
 
 
+def test_calibrated_noise_pays_for_the_rounding_of_the_lattice() -> None:
+    """δ + (1 + e^ε)·η is what a claim holds at: at ε = 19, η of the lattice takes a part of δ that shows."""
+    changes = {**CALIBRATED["poisson"], "budget.epsilon": 19.0, "rounds.total": 2}
+    made = build(config(changes))
+    assert epsilon(made) <= 19.0
+    assert affordable_rounds(made) == (2, [])
+    with pytest.raises(ConfigError, match=r"uses up δ|leaves the range|so small"):
+        build(config({**changes, "budget.epsilon": 500.0}))
+
+
 @settings(max_examples=8)
 @given(st.integers(1, 60), st.floats(0.5, 20.0), st.sampled_from([0.1, 0.5, 1.0]))
 def test_calibrated_noise_at_any_budget(rounds: int, target: float, rate: float) -> None:
