@@ -13,9 +13,11 @@ import hashlib
 import json
 import logging
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 _WHOLE = 1 << 16
 _STEP = 5.0
 _POLL = 0.02
+_SMALL = 4  # pieces
 
 
 def _silent(nodes: Sequence[int]) -> None:
@@ -76,6 +79,7 @@ class Exchange:
         self._resend, self._largest, self._ring = resend, largest, ring
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="tacit-reply")
         self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="tacit-sweep")
+        self._one = threading.Lock()
         self._channel: Channel | None = None
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -158,7 +162,11 @@ class Exchange:
 
         def fetch() -> None:
             try:
-                arrived.put((owner, _checked(request, channel.frame(arrival, self._largest, within))))
+                last = channel.last(arrival, self._largest, within)
+                # Of large replies one at a time is put together, as soon as it is complete: memory for one, not for all.
+                with self._one if arrival.pieces > _SMALL else nullcontext():
+                    reply = _checked(request, channel.frame(arrival, last, within))
+                arrived.put((owner, reply))
             except CodecError as error:
                 log.warning("owner %d: a reply that cannot be read: %s", owner, error)
                 arrived.put((owner, None))

@@ -19,10 +19,12 @@ import json
 import logging
 import secrets
 import ssl
+import sys
 import threading
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -43,6 +45,7 @@ from .whole import write_whole
 log = logging.getLogger(__name__)
 
 _HEARTBEAT = 10.0
+_PARALLEL = 2
 _PROJECT = """\
 [project]
 name = "tacit-channel"
@@ -198,24 +201,19 @@ class Channel:
         except ChannelLostError:
             return False
 
-    def frame(self, arrival: Arrival, largest: int, within: float) -> bytes:
+    def last(self, arrival: Arrival, largest: int, within: float) -> memoryview | None:
+        """The last piece of an arrival, which its sender uploads last; None where it has no pieces. Raises as `frame`."""
+        names, _ = opened(arrival.letter, largest)
+        return self._piece(names[-1], time.monotonic() + within) if names else None
+
+    def frame(self, arrival: Arrival, last: memoryview | None, within: float) -> bytes:
         """The frame of an arrival. Raises `CodecError` where it is none of ours, too large, or never completed."""
-        names, head = opened(arrival.letter, largest)
+        names, head = opened(arrival.letter, sys.maxsize)
+        if last is None:
+            return head
         until = time.monotonic() + within
-        found = []
-        for name in names:
-            request = message_pb2.PullObjectRequest(node=self._node, run_id=self._run, object_id=name.hex())
-            pause = 0.02
-            while True:
-                told = answer(self._client.PullObject, request, until - time.monotonic())
-                if told.object_available:
-                    found.append(piece_in(told.object_content))
-                    break
-                if not told.object_found or time.monotonic() + pause > until:
-                    raise CodecError("a piece of the reply never came")
-                time.sleep(pause)
-                pause = min(2 * pause, 0.5)
-        return joined(head, found)
+        with ThreadPoolExecutor(_PARALLEL) as workers:
+            return joined(head, [*workers.map(lambda name: self._piece(name, until), names[:-1]), last])
 
     def forget(self, ids: Sequence[str], within: float) -> None:
         """Delete messages and their pieces at the SuperLink; those that nobody took yet never reach their node."""
@@ -237,18 +235,33 @@ class Channel:
             self._beating.join(timeout=10.0)
             self._client.close()
 
+    def _piece(self, name: bytes, until: float) -> memoryview:
+        request = message_pb2.PullObjectRequest(node=self._node, run_id=self._run, object_id=name.hex())
+        pause = 0.02
+        while True:
+            told = answer(self._client.PullObject, request, until - time.monotonic())
+            if told.object_available:
+                return piece_in(told.object_content)
+            if not told.object_found or time.monotonic() + pause > until:
+                raise CodecError("a piece of the reply never came")
+            time.sleep(pause)
+            pause = min(2 * pause, 0.5)
+
     def _upload(self, session: str, missing: Sequence[str], bodies: Mapping[str, memoryview], until: float) -> bool:
         """Whether every missing piece was stored."""
-        for name in missing:
-            if name not in bodies:
-                continue
+
+        def upload(name: str) -> bool:
             request = message_pb2.PushObjectRequest(
                 node=self._node, run_id=self._run, session_id=session, object_id=name,
                 object_content=stored(bodies[name]),
             )  # fmt: skip
-            if not answer(self._client.PushObject, request, until - time.monotonic()).stored:
-                return False
-        return True
+            return bool(answer(self._client.PushObject, request, until - time.monotonic()).stored)
+
+        wanted = [name for name in missing if name in bodies]
+        if not wanted:
+            return True
+        with ThreadPoolExecutor(_PARALLEL) as workers:
+            return all(list(workers.map(upload, wanted)))
 
     def _beat(self) -> None:
         request = runtime_pb2.SendTaskHeartbeatRequest()

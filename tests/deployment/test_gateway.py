@@ -237,7 +237,7 @@ def test_an_answer_needs_the_secret_id(site: Site) -> None:
             assert channel.collect([letter.id], 5.0) == []
             node.send(delivery.ticket, b"the answer")
             (arrival,) = channel.collect([letter.id], 5.0)
-            assert channel.frame(arrival, 1000, 5.0) == b"the answer"
+            assert channel.frame(arrival, channel.last(arrival, 1000, 5.0), 5.0) == b"the answer"
     finally:
         channel.finish()
 
