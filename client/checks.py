@@ -211,17 +211,24 @@ def cost_faults(offer: Offer, account: Account) -> Iterator[Refusal]:
             "schedule", "a round costs something else than the earlier rounds of this run did",
             "start a new run for another schedule",
         )  # fmt: skip
-    if not offer.epsilon <= offer.run_limit:
-        yield Refusal(
-            "budget-run",
-            f"{offer.rounds} rounds cost ε = {offer.epsilon:.4g} (δ = {offer.delta:g}, {price.currency.observer}); one run may "
-            f"cost {offer.run_limit:g}",
-            "add noise or run fewer rounds",
-        )
-    if not offer.fits_life:
+    against = f"for one {price.currency.unit}, against the {price.currency.observer}, at δ = {offer.delta:g}"
+    if not offer.fits_life and offer.after <= 1:
         yield Refusal(
             "budget-life",
-            f"with this run the asset would have cost ε = {offer.after:.4g} over its life (so far {offer.spent:.4g}); it may "
-            f"cost {offer.life_limit:g}",
+            f"what the noise's samplers err by counts e^ε times, which at ε = {offer.life_limit:g} is more than the share of "
+            f"δ = {offer.delta:g} that is kept for it",
+            "the owner lowers epsilon or raises delta",
+        )
+    elif not offer.fits_life:
+        yield Refusal(
+            "budget-life",
+            f"with {offer.rounds - offer.charged} more rounds the asset would have used {offer.after:.1%} of its life's budget "
+            f"ε = {offer.life_limit:g} (so far {offer.used:.1%}), {against}",
+            "add noise or run fewer rounds",
+        )
+    elif not offer.fits_run:
+        yield Refusal(
+            "budget-run",
+            f"{offer.rounds} rounds cost more than ε = {offer.run_limit:g}, which is what one run may cost, {against}",
             "add noise or run fewer rounds",
         )

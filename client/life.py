@@ -61,9 +61,13 @@ class Life:
         """Count `count` more of `event`, whether or not they fit."""
         self._take(repeated(event, count))
 
-    def epsilon(self) -> float:
-        """The least ε that one of the filters proves for what was counted; infinite without a limit, where none counts."""
-        return math.inf if math.isinf(self.limit) else min(each.epsilon() for each in self._filters)
+    @property
+    def used(self) -> float:
+        """What was counted, as a fraction of what may be: above 1 nothing more fits. 0 without a limit.
+
+        Fractions of the filters add up; the ε that an order proves for little is far above what that little cost.
+        """
+        return min((each.used for each in self._filters), default=0.0)
 
     def _take(self, event: Event) -> None:
         for each in self._filters:

@@ -24,7 +24,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..config import ConfigError, chosen
+from ..privacy.accounting.accountant import epsilon, epsilon_by_rdp
 from ..privacy.accounting.figures import account_within
+from ..privacy.accounting.multiset import multiset
 from ..privacy.accounting.relation import AccountingError
 from ..privacy.claim import ClaimError, event_of
 from ..privacy.event import EventError, NonPrivate, to_json
@@ -46,8 +48,7 @@ class Offer:
     `rounds`   how many releases the cost is of: those that the schedule may ask this owner for, or those charged so far
                and one more, where that is more (attempts that were tried again)
     `charged`  how many releases of this run were charged already
-    `epsilon`  ε of `rounds` releases at the policy's δ
-    `spent`, `after`  ε that the life's filters prove for what was charged so far, and with the rest of the run
+    `used`, `after`  the fraction of the life's budget that was charged so far, and with the rest of the run
     """
 
     run: str
@@ -57,12 +58,21 @@ class Offer:
     rounds: int
     charged: int
     delta: float
-    epsilon: float
     run_limit: float
-    spent: float
-    after: float
+    fits_run: bool
     life_limit: float
     fits_life: bool
+    used: float
+    after: float
+
+    @property
+    def epsilon(self) -> float:
+        """ε of `rounds` releases. For people: it may take seconds, which a server could ask for again and again.
+
+        Raises `AccountingError` where no accountant applies.
+        """
+        event, extra = repeated(self.price.event, self.rounds), self.rounds * self.price.delta_extra
+        return account_within(event, self.price.currency.relation, self.delta, extra).epsilon
 
     def to_json(self) -> dict[str, Any]:
         """The offer as the owner's administrator and programs see it."""
@@ -86,7 +96,7 @@ class Offer:
                 "delta": self.delta,
                 "limit": self.run_limit,
             },
-            "life": {"spent": self.spent, "after": self.after, "limit": self.life_limit},
+            "life": {"used": self.used, "after": self.after, "limit": self.life_limit},
         }
 
     def digest(self) -> str:
@@ -150,16 +160,29 @@ def offer_of(policy: PolicyFrame, asset: str, request: Request, plan: Plan, acco
     charged = sum(account.events(price.currency, request.run).values())
     planned = participation_of(request.recipe).times(request.recipe.terms.rounds)
     rounds = max(planned, charged + 1)
-    delta, relation = policy.delta, policy.relation
     try:
-        cost = account_within(repeated(price.event, rounds), relation, delta, rounds * price.delta_extra)
         life, rest = Life(policy, account, price.event), rounds - charged
-        spent, fits = life.epsilon(), life.affords(price.event, rest, price.delta_extra)
+        used, fits_life = life.used, life.affords(price.event, rest, price.delta_extra)
         life.charge(price.event, rest)
-        after = life.epsilon()
+        # The run's own ε can take an accountant long; where the life refuses, nobody waits for it.
+        fits_run = fits_life and _fits(price, rounds, policy.delta, policy.run_limit)
     except (AccountingError, EventError) as error:
         raise RefusedError(f"no ε can be stated for it: {error}", "claim") from error
     return Offer(
-        request.run, asset, request.recipe, price, rounds, charged, delta, cost.epsilon, policy.run_limit, spent, after,
-        policy.epsilon, fits,
+        request.run, asset, request.recipe, price, rounds, charged, policy.delta, policy.run_limit, fits_run,
+        policy.epsilon, fits_life, used, life.used,
     )  # fmt: skip
+
+
+def _fits(price: Price, count: int, delta: float, limit: float) -> bool:
+    """Whether `count` releases are (limit, δ)-private: by RDP's cheap bound where that settles it.
+
+    What samplers err by, in total variation η, takes (1 + e^limit)·η of δ (see `figures.account_within`).
+    """
+    if math.isinf(limit):
+        return True
+    left = delta - (1 + math.exp(min(limit, 700.0))) * count * price.delta_extra
+    if left <= 0:
+        return False
+    event, relation = repeated(price.event, count), price.currency.relation
+    return epsilon_by_rdp(multiset(event), relation, left) <= limit or epsilon(event, relation, left) <= limit

@@ -60,17 +60,13 @@ def _show(found: Preview) -> None:
     if offer is not None:
         currency = offer.price.currency
         rows = [
-            (
-                "this run",
-                _epsilon(offer.epsilon),
-                _epsilon(offer.run_limit),
-                f"{offer.rounds} rounds, δ = {offer.delta:g}",
-            ),
-            ("asset so far", _epsilon(offer.spent), _epsilon(offer.life_limit), found.asset or ""),
-            ("asset after it", _epsilon(offer.after), _epsilon(offer.life_limit), "over its whole life"),
+            ("this run", f"ε = {_epsilon(offer.epsilon)}", f"ε = {_epsilon(offer.run_limit)}"),
+            ("asset so far", f"{offer.used:.1%}", f"of ε = {_epsilon(offer.life_limit)}"),
+            ("asset after it", f"{offer.after:.1%}", f"of ε = {_epsilon(offer.life_limit)}"),
         ]
-        title = f"Per {currency.unit}, {currency.relation}, against the {currency.observer}"
-        out().print(table(("what", "ε", "at most", ""), rows, left=1, title=title))
+        title = f"{offer.rounds} rounds at δ = {offer.delta:g}, per {currency.unit}, {currency.relation}, "
+        title += f"against the {currency.observer}"
+        out().print(table(("what", "costs", "at most"), rows, left=1, title=title))
     if found.asset is not None and found.ledger is None:
         say(f"Asset {found.asset} has no ledger yet: nothing was spent")
     if found.policy.approve_first:

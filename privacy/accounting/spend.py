@@ -93,6 +93,13 @@ class Filter:
         if self.budget < math.inf:
             self._spent += self._cost(event)
 
+    @property
+    def used(self) -> float:
+        """What was charged, as a fraction of what the filter allows; above 1 where more was charged than it affords."""
+        if self._spent == 0:
+            return 0.0
+        return self._spent / self._allowed if self._allowed > 0 else math.inf
+
     def epsilon(self) -> float:
         """The ε that the filter's order proves for what was charged (Proposition 12 of `renyi`)."""
         return renyi.epsilon_at(self._index, self._spent, self.delta) if self._spent > 0 else 0.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from tacit.client.approvals import Approvals, DecisionError
 from tacit.client.offer import Offer
 from tacit.client.refusal import RefusedError
 from tacit.privacy.claim import Observer
-from tacit.privacy.event import Gaussian
+from tacit.privacy.event import Gaussian, NonPrivate
 from tacit.privacy.ledger.entry import Currency, Price
 from tacit.strategies.messages import Recipe
 from tacit.strategies.terms import Terms
@@ -21,7 +20,7 @@ from tacit.strategies.terms import Terms
 TERMS = Terms({"use": "digits"}, "tacit 0.1.0", "zero-out", {"use": "everyone"}, 10, 20)
 RECIPE = Recipe({"use": "sgd"}, {"use": "fedavg"}, ({"stage": "adaptive-clip", "norm": 0.5},), 8, 10, TERMS)
 PRICE = Price(Currency("owner", "zero-out", Observer("server", 1)), Gaussian(8.0))
-OFFER = Offer("spring/../run", "ward3", RECIPE, PRICE, 20, 0, 1e-5, 2.26, 3.0, 0.0, 2.5, 6.0, True)
+OFFER = Offer("spring/../run", "ward3", RECIPE, PRICE, 20, 0, 1e-5, 3.0, True, 6.0, True, 0.0, 0.4)
 
 
 def codes(approvals: Approvals, offer: Offer = OFFER) -> str:
@@ -37,7 +36,7 @@ def test_a_run_waits_until_a_person_decides_and_the_decision_survives_a_restart(
     assert codes(Approvals(folder)) == "approval"
     (pending,) = Approvals(folder).all()
     assert (pending.run, pending.verdict, pending.digest) == (OFFER.run, "pending", OFFER.digest())
-    assert pending.offer["life"] == {"spent": 0.0, "after": 2.5, "limit": 6.0}
+    assert pending.offer["life"] == {"used": 0.0, "after": 0.4, "limit": 6.0}
     Approvals(folder).approve(OFFER.run, pending.digest)
     assert codes(Approvals(folder)) == "passed"
     Approvals(folder).deny(OFFER.run, pending.digest)
@@ -82,7 +81,7 @@ def test_what_changes_from_round_to_round_needs_no_new_approval(tmp_path: Path) 
     codes(approvals)
     approvals.approve(OFFER.run, OFFER.digest())
     grown = replace(RECIPE, pipeline=({"stage": "adaptive-clip", "norm": 0.7},))
-    assert codes(approvals, replace(OFFER, recipe=grown, charged=3, spent=1.0)) == "passed"
+    assert codes(approvals, replace(OFFER, recipe=grown, charged=3, used=0.1)) == "passed"
 
 
 def test_nobody_decides_about_a_run_that_never_asked(tmp_path: Path) -> None:
@@ -143,6 +142,6 @@ def test_an_approval_under_the_file_name_of_another_run_approves_nothing(tmp_pat
 
 def test_infinity_is_written_as_text(tmp_path: Path) -> None:
     approvals = Approvals(tmp_path / "pending")
-    codes(approvals, replace(OFFER, epsilon=math.inf))
+    codes(approvals, replace(OFFER, price=replace(PRICE, event=NonPrivate("a baseline"))))
     (path,) = (tmp_path / "pending").iterdir()
     assert json.loads(path.read_text())["offer"]["claim"]["epsilon"] == "inf"

@@ -161,7 +161,7 @@ HOSTILE: dict[str, tuple[Request, str, str]] = {
     "more attempts": (replace(REQUEST, attempt=2), "rounds", "at most 2"),
     "an unknown participation": (terms(participation={"use": "chosen-few"}), "rounds", "unknown"),
     "an impossible participation": (terms(participation={"use": "fixed", "cohort": 11}), "rounds", "11 of 10"),
-    "too many rounds for the budget": (terms(rounds=50), "budget-run", "one run may cost 3"),
+    "too many rounds for the budget": (terms(rounds=50), "budget-run", "which is what one run may cost"),
     "another owner's request": (replace(REQUEST, owner=5), "address", "this is owner 4"),
 }  # fmt: skip
 
@@ -262,6 +262,15 @@ def test_charges_in_another_currency_never_add_up(site: Site, other: dict[str, A
     assert site.ask(REQUEST)[:2] == ("refused", "ledger")
 
 
+def test_a_budget_at_which_even_the_samplers_error_shows_is_refused_in_those_words() -> None:
+    asked = REQUEST
+    frame = policy(epsilon=60.0, epsilon_run=3.0)
+    found = opinion(frame, "ward3", {"digits": CODE}, asked, agreed(asked, LEARNER), Account())
+    (refusal,) = found.refusals
+    assert refusal.code == "budget-life"
+    assert "samplers err by" in refusal.reason
+
+
 def test_open_reservations_count(site: Site) -> None:
     """The owner crashed again and again after it had reserved: nobody knows whether the data was touched."""
     charged(site, 120, price(site), "earlier")
@@ -343,7 +352,7 @@ def test_shares_of_noise_count_for_the_smallest_cohort_whatever_the_server_says(
     plan = agreed(asked, LEARNER)
     with pytest.raises(RefusedError) as caught:
         guard.check(asked, plan, Account())
-    assert caught.value.refusal.code == "budget-run"
+    assert caught.value.refusal.code == "budget-life"
 
 
 def test_without_masks_shared_noise_is_no_privacy_from_the_server(tmp_path: Path) -> None:
@@ -417,7 +426,7 @@ def test_an_opinion_has_every_reason() -> None:
     asked = replace(asked, recipe=replace(asked.recipe, terms=replace(TERMS, code="tacit 9")))
     found = opinion(policy(), "ward3", {"digits": CODE}, asked, agreed(asked, LEARNER), Account())
     codes = [refusal.code for refusal in found.refusals]
-    assert codes == ["code", "cohort", "clip", "noise", "work", "budget-run", "budget-life"]
+    assert codes == ["code", "cohort", "clip", "noise", "work", "budget-life"]
     assert found.offer is not None
     assert found.offer.epsilon > 3.0
 
@@ -466,7 +475,7 @@ def test_whatever_numbers_are_asked_the_guard_refuses_or_names_a_price_within_th
         assert offer is not None
         assert offer.price == found
         assert offer.epsilon <= 3.0
-        assert offer.after <= 6.0
+        assert offer.after <= 1.0
         assert math.isfinite(offer.epsilon)
 
 

@@ -48,7 +48,7 @@ def test_whatever_is_permitted_one_by_one_stays_within_the_budget_by_an_accounta
             made.append(event)
     if made:
         assert epsilon(Composed(tuple(made)), "zero-out", 1e-5) <= limit
-        assert Life(frame, account(*made), made[0]).epsilon() <= limit
+        assert Life(frame, account(*made), made[0]).used <= 1.0
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -58,7 +58,11 @@ def test_little_is_lost_to_adaptivity(event: Event) -> None:
     life = Life(policy(epsilon=1.05 * found.epsilon_rdp), Account(), event)
     assert life.affords(event, 40, 0.0)
     life.charge(event, 40)
-    assert found.epsilon <= found.epsilon_rdp <= life.epsilon() <= 1.05 * found.epsilon_rdp
+    assert life.used <= 1.0
+    tight = Life(policy(epsilon=0.99 * found.epsilon), Account(), event)
+    assert not tight.affords(event, 40, 0.0)
+    tight.charge(event, 40)
+    assert tight.used > 1.0
 
 
 def test_sampled_noise_after_plain_noise_does_not_eat_the_budget() -> None:
@@ -73,8 +77,9 @@ def test_many_at_once_are_as_many_one_by_one() -> None:
     together.charge(event, 30)
     for _ in range(30):
         single.charge(event, 1)
-    assert together.epsilon() == pytest.approx(single.epsilon())
-    assert together.epsilon() == pytest.approx(Life(frame, account(*[event] * 30), event).epsilon())
+    assert together.used == pytest.approx(single.used)
+    assert together.used == pytest.approx(Life(frame, account(*[event] * 30), event).used)
+    assert together.used == pytest.approx(30 / 20 * Life(frame, account(*[event] * 20), event).used)
 
 
 def test_what_samplers_err_by_has_a_share_of_delta_and_no_more() -> None:
@@ -89,7 +94,7 @@ def test_after_anything_without_privacy_no_finite_budget_affords_anything() -> N
     event = Gaussian(1000.0)
     spent = account(NonPrivate("a baseline"))
     assert not Life(policy(), spent, event).affords(event, 1, 0.0)
-    assert Life(policy(), spent, event).epsilon() == math.inf
+    assert Life(policy(), spent, event).used == math.inf
     free = Life(policy(epsilon=math.inf), spent, event)
     assert free.affords(NonPrivate("another"), 10, 0.5)
-    assert free.epsilon() == math.inf
+    assert free.used == 0.0

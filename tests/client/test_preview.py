@@ -59,7 +59,7 @@ def test_a_federation_within_the_policy_is_joined_and_no_data_is_read(tmp_path: 
     offer = found.to_json()["offer"]
     assert offer["claim"]["releases"] == 20
     assert offer["claim"]["epsilon"] == pytest.approx(2.258, abs=1e-3)  # Gaussian of σ/√20, closed form
-    assert offer["life"]["spent"] == 0.0
+    assert offer["life"]["used"] == 0.0
 
 
 def test_every_reason_is_told(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_what_was_spent_is_read_from_the_ledger(tmp_path: Path) -> None:
     found = looked(tmp_path)
     assert found.ledger == path
     assert [refusal.code for refusal in found.opinion.refusals] == ["budget-life"]
-    assert found.to_json()["offer"]["life"]["spent"] > 5.0
+    assert found.to_json()["offer"]["life"]["used"] > 0.9
 
 
 def test_a_ledger_that_cannot_be_relied_on_stops_it(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_an_owner_that_would_not_leaves_with_3_and_every_reason(program) -> None
     assert ended.code == 3
     assert "Against it (cohort)" in ended.out
     assert "Against it (budget-life)" in ended.out
-    assert "3 reasons" in ended.err
+    assert "2 reasons" in ended.err
 
 
 def test_json_has_the_same(program) -> None:

@@ -68,6 +68,20 @@ def test_a_filter_counts_what_happened_even_beyond_its_budget() -> None:
     assert not guard.affords(Gaussian(1e5))
 
 
+def test_what_a_filter_has_used_adds_up_to_one_where_nothing_more_fits() -> None:
+    made = Filter("add-remove", 1e-5, 2.0, Gaussian(8.0))
+    assert made.used == 0.0
+    while made.affords(Gaussian(8.0)):
+        before = made.used
+        made.charge(Gaussian(8.0))
+        assert made.used > before
+    assert 0.9 < made.used <= 1.0
+    made.charge(Gaussian(8.0))
+    assert made.used > 1.0
+    made.charge(NonPrivate())
+    assert made.used == math.inf
+
+
 def test_a_quota_affords_exactly_the_calibrated_count_and_nothing_else() -> None:
     event = Poisson(0.1, Gaussian(2.0))
     budget = epsilon(Repeated(event, 25), "add-remove", 1e-5)
