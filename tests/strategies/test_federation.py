@@ -414,6 +414,16 @@ def test_the_budget_refuses_or_stops() -> None:
         affordable_rounds(build(config({"budget.epsilon": 0.01, "budget.on_exhausted": "stop"})))
 
 
+@pytest.mark.parametrize("rounds", [2, 5, 10])
+def test_a_budget_a_millionth_short_of_a_round_does_not_pay_for_it(rounds: int) -> None:
+    made = build(config({"budget.on_exhausted": "stop"}))
+    event = made.schedule.events(made.observer, "add-remove", rounds)[0]
+    cost = account_within(event, "add-remove", made.delta, made.schedule.delta_extra(rounds)).epsilon
+    for budget, fits in ((cost * (1 - 1e-6), rounds - 1), (cost, rounds)):
+        short = build(config({"budget.on_exhausted": "stop", "budget.epsilon": budget}))
+        assert affordable_rounds(short)[0] == fits
+
+
 def test_a_run_that_stops_at_its_budget_runs_the_rounds_that_fit() -> None:
     changes = {"budget.epsilon": 1.0, "budget.on_exhausted": "stop"}
     fits, _ = affordable_rounds(build(config(changes)))
