@@ -6,17 +6,21 @@ from collections.abc import Callable, Mapping
 
 import typer
 
+from .client_approve import command as approve
 from .client_enroll import command as enroll
 from .client_pause import command as pause
 from .client_policy import app as policy
 from .client_resume import command as resume
 from .client_roster import app as roster
+from .client_start import command as start
 from .client_status import command as status
 from .client_stop import command as stop
 from .group import group
 
 VERBS: Mapping[str, Callable[..., None]] = {
     "enroll": enroll,
+    "start": start,
+    "approve": approve,
     "status": status,
     "pause": pause,
     "resume": resume,

@@ -25,6 +25,13 @@ ClientFolder: TypeAlias = Annotated[
     Path, typer.Option("--dir", envvar="TACIT_CLIENT_DIR", help="The owner's folder, as `client enroll` makes it.")
 ]
 Seed: TypeAlias = Annotated[int, typer.Option("--seed", help="Seed of every draw: same seed, same bits.")]
+InsecureSeed: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--insecure-seed", metavar="N", min=0, show_default=False,
+        help="For tests on one machine: every draw follows from N, nothing is private (ε = ∞), loopback only.",
+    ),
+]  # fmt: skip
 
 SERVER_FOLDER = Path("server")
 CLIENT_FOLDER = Path("agent")

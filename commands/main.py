@@ -22,11 +22,13 @@ from .init import command as init
 from .plan import command as plan
 from .server import app as server
 from .simulate import command as simulate
+from .up import command as up
 
 VERBS: Mapping[str, Callable[..., None]] = {
     "demo": demo,
     "init": init,
     "simulate": simulate,
+    "up": up,
     "plan": plan,
     "doctor": doctor,
     "compare": compare,

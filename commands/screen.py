@@ -62,3 +62,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, 
     for row in rows:
         made.add_row(*(Text(cell) for cell in row))
     return made
+
+
+def logged() -> None:
+    """A daemon's log goes to standard error, a line an event; what Flower's client says of each call does not."""
+    import logging
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -9,6 +9,9 @@ from .server_enroll import command as enroll
 from .server_init import command as init
 from .server_owners import command as owners
 from .server_revoke import command as revoke
+from .server_run import command as run
+from .server_runs import command as runs
+from .server_start import command as start
 from .server_status import command as status
 from .server_stop import command as stop
 
@@ -17,6 +20,9 @@ VERBS: Mapping[str, Callable[..., None]] = {
     "enroll": enroll,
     "owners": owners,
     "revoke": revoke,
+    "start": start,
+    "run": run,
+    "runs": runs,
     "status": status,
     "stop": stop,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..privacy.entropy import Entropy
 from ..privacy.event import Event
-from ..privacy.ledger.memory import BudgetError, MemoryLedger
+from ..privacy.ledger.memory import BudgetError, Ledger
 from ..privacy.pipeline import Env, Pipeline, State
 from ..strategies.federation import Federation
 from ..strategies.messages import Reply, Request
@@ -28,6 +28,10 @@ from .tally import Tally, tally
 
 class RoundError(RuntimeError):
     """A round could not be completed; says who was missing and why."""
+
+
+def _first(round: int) -> int:
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +76,23 @@ def plain_round(requests: tuple[Request, ...], deadline: float, concrete: Pipeli
 
 
 class Coordinator:
-    """`total` rounds of one federation over one transport, paid from one ledger."""
+    """`total` rounds of one federation over one transport, paid from one ledger.
+
+    `first(round)` is the first attempt number of a round: above 0 where an earlier process released that round and was
+    killed before its checkpoint, so that no attempt is released twice (PRIVACY.md 16).
+    """
 
     def __init__(
-        self, federation: Federation, transport: Transport, ledger: MemoryLedger, entropy: Entropy, run: str, total: int
-    ) -> None:
+        self, federation: Federation, transport: Transport, ledger: Ledger, entropy: Entropy, run: str, total: int,
+        first: Callable[[int], int] = _first,
+    ) -> None:  # fmt: skip
         self._federation = federation
         self._transport = transport
         self._ledger = ledger
         self._entropy = entropy
         self._run = run
         self._total = total
+        self._first = first
         self._event = federation.round_event(federation.pipeline)
 
     def start(self, weights: Tensor) -> Progress:
@@ -132,9 +142,12 @@ class Coordinator:
         """The sum of the first attempt that reaches its quorum, with the number of owners that were asked."""
         federation, rounds = self._federation, self._federation.config.rounds
         missing = ""
-        for attempt in range(federation.attempts):
-            draw = self._entropy.stream("participation", number, attempt=attempt)
-            sampled = federation.schedule.participation.draw(federation.population, number, draw).tolist()
+        first = self._first(number)
+        # Drawn once a round: a second draw after a missed quorum would depend on who answered the first, and a secret
+        # draw amplifies as it is accounted only where it depends on nothing (PRIVACY.md 1).
+        draw = self._entropy.stream("participation", number)
+        sampled = federation.schedule.participation.draw(federation.population, number, draw).tolist()
+        for attempt in range(first, first + federation.attempts):
             blank = Request(
                 self._run, number, attempt, 0, federation.recipe(concrete), progress.weights,
                 federation.algorithm.broadcast(progress.algorithm),

@@ -44,14 +44,14 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A finished (or stopped) run.
+    """A finished (or stopped) run. `seed` is None where the randomness was the operating system's.
 
     `spread` holds each simulated owner's own metric on its own data, which only a simulator can see; `curves` the ε of
     every claim over rounds.
     """
 
     config: Config
-    seed: int
+    seed: int | None
     engine: str
     rounds: tuple[RoundRow, ...]
     claims: tuple[Figures, ...]
@@ -70,7 +70,7 @@ class Run:
 
     def model(self) -> nn.Module:
         """The trained module; what does not train is as the seed made it."""
-        module = initial(self.task, self.seed)
+        module = initial(self.task, self.seed or 0)
         self.task.trainable(module).unflatten_into(module, self.weights)
         return module
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -33,6 +33,11 @@ class Budget(Protocol):
 
 class Ledger(Protocol):
     """What every ledger does."""
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """All charges of the run, oldest first."""
+        ...
 
     def affords(self, event: Event) -> bool:
         """Whether a release of `event` could be opened now."""

@@ -1,0 +1,252 @@
+"""Agent: the long-lived process beside an owner's data: request in, policy, charge, training, reply out.
+
+One request at a time, as they come: models draw from torch's one generator. What a request may name is looked up in the
+owner's own settings; nothing that arrives is imported or executed. Everything observable follows from requests, policy,
+clock and ledger (PRIVACY.md 12); faults of the data are told to the local log alone.
+
+What an algorithm remembers at the owner between the rounds of a run (SCAFFOLD's control variate) is kept in memory: after a
+restart it begins at zero, as for an owner that was never asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from ..privacy.entropy import Entropy, SeededEntropy, SystemEntropy
+from ..privacy.ledger.store import Store, create
+from ..strategies import keyfile
+from ..strategies.codec import CodecError
+from ..strategies.control import SOCKET, ControlServer
+from ..strategies.federation import learner_for
+from ..strategies.lock import FolderLock
+from ..strategies.messages import Request, reply_from, request_from
+from ..strategies.notify import ALIVE, READY, STOPPING, notify
+from ..strategies.token import endpoint
+from ..tasks.device import device_named
+from .approvals import Approvals
+from .assets import Assets, ledger_file, open_assets
+from .control import methods
+from .guard import Guard, SeededGuard
+from .home import ClientHome
+from .identity import Identity, load
+from .node import Delivery, Node
+from .refusal import RefusedError
+from .replies import Replies
+from .session import Session
+from .settings import load_settings
+from .worker import Worker, refusal_of
+
+log = logging.getLogger(__name__)
+
+_POLL = 2.0  # seconds after which the process looks whether it was asked to stop
+_LAST = 10  # refusals that `status` shows
+_PAUSED = "paused"
+
+
+class AgentError(RuntimeError):
+    """This agent cannot be started like this."""
+
+
+class Desk:
+    """What the asset called `name` is worked with: its ledger, its session, and the worker of the newest run.
+
+    Raises `LedgerError`: also where there are replies, but the ledger that paid for them is gone.
+    """
+
+    def __init__(self, home: ClientHome, assets: Assets, name: str, owner: int, seed: int | None) -> None:
+        policy = assets.policy
+        self._assets, self._owner = assets, owner
+        self._entropy: Entropy = SystemEntropy() if seed is None else SeededEntropy(seed)
+        device = str(device_named())
+        self._learners = [
+            (asset, learner_for(asset.task, seed or 0, device)) for asset in assets.held if asset.name == name
+        ]
+        self._worker: tuple[str, Worker] | None = None
+        ledger, replies = ledger_file(home.ledgers, name), home.replies / name
+        for folder in (home.ledgers, home.replies):
+            keyfile.folder(folder)
+        if not ledger.exists() and not replies.exists():
+            create(ledger, name)
+        self.store = Store(ledger, name)
+        guard = Guard(policy, name, assets.installed, Approvals(home.pending))
+        permits = guard if seed is None else SeededGuard(guard)
+        self.session = Session(self.worker, permits, self.store, Replies(replies), policy.work.attempts)
+
+    def worker(self, request: Request) -> Worker:
+        """The owner's half of a run, with what it remembers of it."""
+        if self._worker is None or self._worker[0] != request.run:
+            asset = self._assets.find(request.recipe.terms.task)
+            learner = next(learner for held, learner in self._learners if held is asset)
+            self._worker = request.run, Worker(self._owner, learner, asset.examples, self._entropy)
+        return self._worker[1]
+
+
+class Agent:
+    """An owner's agent in the folder `home`. `work` belongs to one thread; the rest may be called from any."""
+
+    def __init__(self, home: ClientHome, seed: int | None = None) -> None:
+        """Raises `ConfigError`, `IdentityError`, `LedgerError`, `AgentError`.
+
+        `seed` is for tests: every draw then follows from it, nothing is private, and the coordinator must be on loopback.
+        """
+        self._home, self._seed = home, seed
+        self._identity = load(home.checked(), time.time())
+        if seed is not None:
+            _only_loopback(self._identity)
+            torch.set_num_threads(1)  # the bits must not depend on the machine
+        self._assets = open_assets(load_settings(home.settings_file), home.root)
+        self._owner = self._identity.coordinator.number - 1
+        self._desks = {name: Desk(home, self._assets, name, self._owner, seed) for name in self._assets.names}
+        self._stopping = threading.Event()
+        self._awake = threading.Event()
+        self._refused: deque[dict[str, Any]] = deque(maxlen=_LAST)
+        self._answered = 0
+
+    @property
+    def paused(self) -> bool:
+        """Whether requests are left waiting."""
+        return self._pause_file.exists()
+
+    def pause(self) -> None:
+        """Leave requests waiting, from the next one on, and after a restart too."""
+        self._pause_file.touch(mode=0o600)
+
+    def resume(self) -> None:
+        """Answer requests again."""
+        self._pause_file.unlink(missing_ok=True)
+        self._awake.set()
+
+    def stop(self) -> None:
+        """End `work` soon; returns at once."""
+        self._stopping.set()
+        self._awake.set()
+
+    def status(self) -> Mapping[str, Any]:
+        """JSON for the owner's administrator."""
+        found: dict[str, Any] = {
+            "owner": self._identity.name,
+            "coordinator": self._identity.coordinator.gateway,
+            "assets": {name: {"charges": len(desk.store.spent().records())} for name, desk in self._desks.items()},
+            "answered": self._answered,
+            "last_refusals": list(self._refused),
+        }
+        if self._seed is not None:
+            found["epsilon"] = "infinite: every draw follows from a seed"
+        return found
+
+    def work(self, node: Node) -> None:
+        """Answer what arrives until `stop`. Raises `NodeError` where the coordinator no longer knows this owner."""
+        while not self._stopping.is_set():
+            notify(ALIVE)
+            if self.paused:
+                self._awake.wait(_POLL)
+                self._awake.clear()
+                continue
+            delivery = node.receive(_POLL)
+            if delivery is not None:
+                self._answer(node, delivery)
+
+    def close(self) -> None:
+        """Close the ledgers."""
+        for desk in self._desks.values():
+            desk.store.close()
+
+    def node(self) -> Node:
+        """This owner at the coordinator; waits for as long as that is away."""
+        identity = self._identity
+        return Node(identity.coordinator.gateway, identity.tls(), identity.keys.node, self._home.node)
+
+    def _answer(self, node: Node, delivery: Delivery) -> None:
+        try:
+            reply = self.handle(delivery.frame)
+        except CodecError as error:
+            log.warning("something that is no request was dropped: %s", error)
+            return
+        self._note(reply)
+        node.send(delivery.ticket, reply)
+
+    def handle(self, frame: bytes) -> bytes:
+        """The reply frame to a request frame; raises `CodecError` for what is no request."""
+        request = request_from(frame)
+        try:
+            asset = self._assets.find(request.recipe.terms.task)
+        except RefusedError as refusal:
+            return refusal_of(request, request.owner, refusal).to_bytes()
+        return self._desks[asset.name].session.handle(frame)
+
+    def _note(self, frame: bytes) -> None:
+        reply = reply_from(frame)
+        if reply.status == "ok":
+            self._answered += 1
+            log.info("run %s, round %d answered", reply.run, reply.round)
+            return
+        log.warning("run %s, round %d %s (%s): %s", reply.run, reply.round, reply.status, reply.code, reply.reason)
+        self._refused.append(
+            {"run": reply.run, "round": reply.round, "code": reply.code or reply.status, "reason": reply.reason}
+        )
+
+    @property
+    def _pause_file(self) -> Path:
+        return self._home.root / _PAUSED
+
+
+def serve(root: Path, seed: int | None = None) -> None:
+    """Run the agent of the folder `root` until SIGTERM, SIGINT or its method `stop`; for a main thread.
+
+    Raises what `Agent` raises, `LockError`, and `NodeError` where the coordinator does not know this owner.
+    """
+    os.umask(0o077)
+    home = ClientHome(root.absolute()).checked()
+    with (
+        FolderLock(home.root),
+        contextlib.closing(Agent(home, seed)) as agent,
+        _stopped_by_signals(agent),
+        ControlServer(home.root / SOCKET, methods(agent)) as control,
+    ):
+        if seed is not None:
+            log.warning("started with a seed: nothing that this agent sends is private")
+        with agent.node() as node:
+            control.serving(True)
+            notify(READY)
+            agent.work(node)
+        control.serving(False)
+        notify(STOPPING)
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(agent: Agent) -> Iterator[None]:
+    def stop(_: int, __: FrameType | None) -> None:
+        agent.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _only_loopback(identity: Identity) -> None:
+    host, _ = endpoint(identity.coordinator.gateway)
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if not loopback:
+        raise AgentError(
+            f"--insecure-seed with the coordinator at {host}: a seeded agent protects nobody and talks to loopback only; leave "
+            f"the seed out"
+        )

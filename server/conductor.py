@@ -1,0 +1,156 @@
+"""Conductor: the process that runs the rounds. It works off what it is asked for, one run at a time, and survives its death.
+
+    python -m tacit.server.conductor FOLDER PORT [SEED]      (PORT: of the SuperLink on loopback)
+
+It has nothing to tidy up when it is stopped: whatever counts is on the disk. A round that was under way goes on with the same
+requests, to which the owners have the same replies.
+
+| method on its socket | answers                                                                      |
+|----------------------|------------------------------------------------------------------------------|
+| run                  | takes `config` (TOML) on and answers the `run`'s name; declines what it can tell to be wrong |
+| runs                 | `runs`: `run`, `state`, `why`, `round`, `rounds` of every run                  |
+| show                 | the same of one `run`, and its last `row`                                      |
+| again                | lets a `run` that failed go on from its last whole round                       |
+| agents               | `agents`: `number`, `name`, `online` of every enrolled owner; `seeded`         |
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..config import ConfigError, parse
+from ..privacy.ledger.store import Store, create
+from ..strategies.control import ControlServer, DeclinedError, Methods
+from .answer import SuperLinkError
+from .flower import Address
+from .home import ServerHome
+from .members import Members
+from .performance import perform
+from .porter import BELL, reachable
+from .registry import Registry, RegistryError
+from .runs import Runs, RunsError, ServedRun
+
+log = logging.getLogger(__name__)
+
+SOCKET = "coordinator.sock"
+METHODS = ("run", "runs", "show", "again", "agents")
+LEDGER = "server"
+_IDLE = 0.2  # seconds between two looks for work
+_AGAIN = 2.0  # seconds until a run that the SuperLink failed is gone on with
+
+
+class Conductor:
+    """Works off the runs of `home`. `seed` is that of a daemon for tests: its runs draw from it and claim nothing."""
+
+    def __init__(self, home: ServerHome, address: Address, seed: int | None) -> None:
+        self._home, self._address, self._seed = home, address, seed
+        self._registry = Registry(home.registry)
+        self._members = Members(self._registry, address)
+        self._runs = Runs(home.runs)
+        self._adding = threading.Lock()
+
+    def methods(self) -> Methods:
+        """What its socket answers."""
+        return {"run": self._take, "runs": self._list, "show": self._show, "again": self._again, "agents": self._agents}
+
+    def work(self) -> None:
+        """Work off what is asked for; never returns. What it cannot help ends the process, which is then started again."""
+        bell = reachable(self._home.flower, BELL)
+        with self._ledger() as store:
+            while True:
+                run = self._runs.next()
+                if run is None:
+                    time.sleep(_IDLE)
+                    continue
+                try:
+                    perform(run, self._members, self._address, bell, store, self._seed)
+                except SuperLinkError as error:
+                    log.warning("run %s: %s; going on soon", run.name, error)
+                    time.sleep(_AGAIN)
+
+    def _ledger(self) -> Store:
+        """The ledger of what was released; made only where nothing was ever run. Raises `LedgerError`."""
+        if not self._home.ledger.exists() and not self._runs.all():
+            create(self._home.ledger, LEDGER)
+        return Store(self._home.ledger, LEDGER)
+
+    def _take(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            owners = self._members.owners()
+            if not owners:
+                raise DeclinedError("nobody is enrolled; `tacit server enroll NAME` invites an owner")
+            config = parse(str(asked.get("config", "")), {"population.owners": len(owners)})
+        except (ConfigError, RegistryError) as error:
+            raise DeclinedError(str(error)) from error
+        if config.privacy.unit == "example" and isinstance(config.privacy.delta, str):
+            raise DeclinedError(
+                f"privacy.delta = {config.privacy.delta!r}: the number of owners' examples is not known here; give a number "
+                f"far below one over it"
+            )
+        with self._adding:
+            run = self._runs.add(config, [owner.number for owner in owners], self._seed, time.time())
+        return {"run": run.name}
+
+    def _list(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            return {"runs": [_state(run) for run in self._runs.all()]}
+        except (RunsError, ConfigError) as error:
+            raise DeclinedError(str(error)) from error
+
+    def _show(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            run = self._runs.named(str(asked.get("run", "")))
+            rows = run.rows()
+            return {**_state(run), "row": rows[-1] if rows else None}
+        except (RunsError, ConfigError) as error:
+            raise DeclinedError(str(error)) from error
+
+    def _again(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            self._runs.named(str(asked.get("run", ""))).again()
+        except (RunsError, ConfigError) as error:
+            raise DeclinedError(str(error)) from error
+        return {}
+
+    def _agents(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            online = self._members.online()
+            owners = self._members.owners()
+        except (SuperLinkError, RegistryError) as error:
+            raise DeclinedError(str(error)) from error
+        rows = [{"number": o.number, "name": o.name, "online": online.get(o.number, False)} for o in owners]
+        return {"agents": rows, "seeded": self._seed is not None}
+
+
+def _state(run: ServedRun) -> dict[str, Any]:
+    how, why = run.ended() or ("running" if run.rows() else "waiting", "")
+    rows = run.rows()
+    return {
+        "run": run.name, "state": how, "why": why, "round": rows[-1]["round"] if rows else 0,
+        "rounds": run.config().rounds.total,
+    }  # fmt: skip
+
+
+def main() -> None:
+    """The process."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    home = ServerHome(Path(sys.argv[1])).checked()
+    seed = int(sys.argv[3]) if len(sys.argv) > 3 else None
+    tls = ssl.create_default_context(cafile=str(home.authority))
+    secret = (home.flower / "executor.secret").read_bytes()
+    conductor = Conductor(home, Address(f"127.0.0.1:{int(sys.argv[2])}", tls, secret), seed)
+    with ControlServer(home.root / SOCKET, conductor.methods()) as control:
+        control.serving(True)
+        conductor.work()
+
+
+if __name__ == "__main__":
+    main()

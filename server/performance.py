@@ -1,0 +1,150 @@
+"""Performance: one run from its order to its end, over real owners; it goes on from whatever an earlier process left.
+
+A release is charged in the ledger on disk before it is read. A process that is killed after that and before its checkpoint
+has lost the release: the round is asked for again under the next attempt number and charged again. Under a seed nothing is
+private and nothing is charged: the round draws the same bytes again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..config import ConfigError
+from ..privacy.entropy import Entropy, SeededEntropy, SystemEntropy
+from ..privacy.ledger.durable import DurableLedger
+from ..privacy.ledger.entry import Currency, Price, price_of
+from ..privacy.ledger.memory import BudgetError, Ledger, MemoryLedger, entry_from
+from ..privacy.ledger.store import Store
+from ..strategies.budget import budget_for
+from ..strategies.federation import Federation, OverBudgetError, affordable_rounds, build, learner_for
+from ..tasks.evaluation import evaluate
+from ..tasks.task import TaskError, initial
+from .checkpoint import Checkpoint, CheckpointError, load, save
+from .coordinator import Coordinator, Progress, Round, RoundError, restored
+from .exchange import Exchange
+from .flower import Address
+from .mail import Bell
+from .members import Members
+from .runs import RunsError, ServedRun
+from .seating import Seated, wire_number
+
+log = logging.getLogger(__name__)
+
+
+class PerformanceError(RuntimeError):
+    """A run that cannot go on, whatever is tried."""
+
+
+def perform(run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None) -> None:
+    """Bring `run` to its end and note that. Raises `SuperLinkError`, `LedgerError` or `OSError` where another try may help."""
+    log.info("run %s begins or goes on", run.name)
+    try:
+        rounds = _rounds(run, members, address, bell, store, seed)
+    except OverBudgetError as error:
+        run.end("refused", str(error))
+    except BudgetError as error:
+        run.end("stopped", str(error))
+    except (ConfigError, TaskError, RunsError, RoundError, CheckpointError, PerformanceError) as error:
+        run.end("failed", str(error))
+    else:
+        run.end("done", f"{rounds} rounds")
+    log.info("run %s ended: %s", run.name, run.ended())
+
+
+def _rounds(run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None) -> int:
+    config, order = run.config(), run.order()
+    if order.seed != seed:
+        raise PerformanceError(
+            f"asked of a daemon with {_seeded(order.seed)}, which is now one with {_seeded(seed)}; start it as it was, and "
+            f"ask anew"
+        )
+    federation = build(config)
+    federation.task.testing()
+    total, _ = affordable_rounds(federation)
+    nodes = members.nodes()
+    gone = [number for number in order.seats if number not in nodes]
+    if gone:
+        raise PerformanceError(
+            f"owners {', '.join(map(str, gone))} were revoked since the run was asked for; ask for a new run without them"
+        )
+    found = load(run.checkpoint, config.digest()) if run.checkpoint.exists() else None
+    ledger, first = _ledger(run, federation, store, total, seed, found)
+    entropy: Entropy = SystemEntropy() if seed is None else SeededEntropy(seed)
+    by_wire = {wire_number(number): nodes[number] for number in order.seats}
+    exchange = Exchange(address, run.exchange, by_wire, ring=Bell(bell).ring)
+    coordinator = Coordinator(federation, Seated(exchange, order.seats), ledger, entropy, run.name, total, first)
+    learner = learner_for(federation.task, seed or 0)
+    progress = coordinator.start(learner.weights()) if found is None else restored(found)
+    rows: list[Mapping[str, Any]] = [] if found is None else list(found.facts["rows"])
+    run.write_rows(rows)
+    before = 0.0 if not rows else float(rows[-1]["seconds"])
+    torch.set_num_threads(1)  # the sums are small, and their bits must not depend on the machine
+    started = time.monotonic()
+    try:
+        while progress.round < total:
+            progress, record = coordinator.step(progress)
+            if not bool(torch.isfinite(progress.weights).all()):
+                raise PerformanceError(
+                    f"round {record.number}: the model is not finite; lower strategy.server_lr or local.lr"
+                )
+            row = _row(record, before + time.monotonic() - started)
+            if record.number % config.evaluation.every == 0 or record.number == total:
+                row["metrics"] = _metrics(federation, progress, seed)
+            rows.append(row)
+            _save(run, coordinator.checkpoint(progress, {"rows": rows, "seed": seed}, {}), progress)
+            run.append(row)
+    except BaseException:
+        exchange.close()
+        raise
+    exchange.finish()
+    return progress.round
+
+
+def _ledger(
+    run: ServedRun, federation: Federation, store: Store, total: int, seed: int | None, found: Checkpoint | None
+) -> tuple[Ledger, Callable[[int], int]]:
+    """What pays for the run, and the first attempt number of a round."""
+    budget = budget_for(federation, total)
+    if seed is not None:
+        return MemoryLedger(budget, [entry_from(row) for row in found.facts["ledger"]] if found else ()), lambda _: 0
+    claims = [claim for claim in federation.claims(1) if claim.observer == federation.observer]
+    privacy, event = federation.config.privacy, federation.round_event(federation.pipeline)
+    currency = Currency(privacy.unit, privacy.relation, federation.observer)
+    price = price_of(claims[0]) if claims else Price(currency, event)
+    ledger = DurableLedger(store, run.name, federation.config.digest(), price, budget)
+    return ledger, ledger.next_attempt
+
+
+def _save(run: ServedRun, whole: Checkpoint, progress: Progress) -> None:
+    """Write the checkpoint. A full disk is an `OSError`: the process is started again until there is room."""
+    paid = [entry for entry in whole.facts["ledger"] if entry["round"] <= progress.round]
+    try:
+        save(run.checkpoint, replace(whole, facts={**whole.facts, "ledger": paid}))
+    except CheckpointError as error:
+        raise OSError(str(error)) from error
+
+
+def _row(record: Round, seconds: float) -> dict[str, Any]:
+    return {
+        "round": record.number, "attempt": record.attempt, "sampled": record.sampled, "survived": record.survived,
+        "seconds": seconds, "metrics": None,
+    }  # fmt: skip
+
+
+def _metrics(federation: Federation, progress: Progress, seed: int | None) -> dict[str, float]:
+    """The model's measures on the task's public test data."""
+    task = federation.task
+    module = initial(task, seed or 0)
+    task.trainable(module).unflatten_into(module, federation.algorithm.final(progress.weights, progress.algorithm))
+    return dict(evaluate(task, module, task.testing()))
+
+
+def _seeded(seed: int | None) -> str:
+    return "no seed" if seed is None else f"the seed {seed}"

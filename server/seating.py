@@ -1,0 +1,32 @@
+"""Seating: owners at the coordinator have numbers that never change; a run counts those who take part from 0.
+
+On the wire an owner goes by its number less one, which is all that it knows of itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..strategies.messages import Reply, Request
+from ..strategies.transport import Transport
+
+
+def wire_number(number: int) -> int:
+    """By what an owner's requests are addressed: its number at the coordinator, from 0."""
+    return number - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Seated:
+    """A transport for the seats 0, 1, … of a run over one for owners; seat k is the owner with the number `seats[k]`."""
+
+    transport: Transport
+    seats: tuple[int, ...]
+
+    def gather(self, requests: Sequence[Request], deadline: float) -> list[Reply]:
+        """As the transport, with seats for owners."""
+        asked = {wire_number(self.seats[request.owner]): request.owner for request in requests}
+        sent = [replace(request, owner=wire_number(self.seats[request.owner])) for request in requests]
+        replies = self.transport.gather(sent, deadline)
+        return [replace(reply, owners=tuple(asked[owner] for owner in reply.owners)) for reply in replies]

@@ -1,0 +1,195 @@
+"""The agent at its desk, without a network: a real folder, real identity, real ledger; what arrives and what goes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tacit.client.agent import Agent, AgentError
+from tacit.client.approvals import Approvals
+from tacit.client.enrolment import accept
+from tacit.client.home import ClientHome
+from tacit.client.identity import make_keys
+from tacit.commands.main import execute
+from tacit.config import parse
+from tacit.privacy.ledger.errors import LedgerError
+from tacit.privacy.ledger.store import Store
+from tacit.server.enrolment import office
+from tacit.server.founding import found
+from tacit.server.registry import Registry
+from tacit.server.runs import Runs, RunsError
+from tacit.simulation.permission import asset_text, policy_text
+from tacit.strategies import admission
+from tacit.strategies.codec import CodecError
+from tacit.strategies.federation import build, learner_for
+from tacit.strategies.messages import Reply, Request, reply_from
+
+TEXT = """
+task = { use = "digits", model = "softmax" }
+population = { owners = 3 }
+rounds = { total = 3, participation = { use = "everyone" }, quorum = 1.0 }
+local = { use = "sgd", lr = 1.0 }
+budget = { observer = "analyst", epsilon = 50.0 }
+
+[privacy]
+delta = 0.01
+pipeline = [{ stage = "clip", norm = 0.3 }, { stage = "central-gaussian", noise_multiplier = 3.0 }]
+"""
+FEDERATION = build(parse(TEXT))
+WEIGHTS = learner_for(FEDERATION.task, 0).weights()
+
+
+def enrolled(root: Path, host: str, settings: str) -> ClientHome:
+    """The folder of an owner of a coordinator at `host`."""
+    server, home = found(root / "server", host, f"{host}:1", f"{host}:2", 1.0).home, ClientHome(root / "agent")
+    keys = make_keys(home)
+    with Registry(server.registry) as registry:
+        desk = office(server, registry)
+        token = desk.invite("ward-3", 60.0)
+        admitted = desk.admit(admission.application(token.secret, keys.tls, keys.node, keys.signing).encode())
+        accept(admitted, desk.authority.pem().decode(), token, home, desk.clock())
+    home.settings_file.write_text(settings)
+    return home
+
+
+def settings(*further: str) -> str:
+    policy, tasks = policy_text(FEDERATION, seeded=False).split("\n\n", 1)
+    return "\n".join([policy, *further, "", tasks, asset_text(FEDERATION.config, "population:0/3")])
+
+
+def request(round: int = 1, attempt: int = 0) -> Request:
+    return Request("first", round, attempt, 0, FEDERATION.recipe(FEDERATION.pipeline), WEIGHTS)
+
+
+def asked(agent: Agent, of: Request) -> Reply:
+    return reply_from(agent.handle(of.to_bytes()))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> ClientHome:
+    return enrolled(tmp_path, "fl.example.org", settings())
+
+
+@pytest.fixture
+def agent(home: ClientHome) -> Iterator[Agent]:
+    with closing(Agent(home)) as made:
+        yield made
+
+
+def charges(home: ClientHome) -> int:
+    with Store(home.ledgers / "share.sqlite", "share") as ledger:
+        return len(ledger.spent().records())
+
+
+def test_the_same_request_has_the_same_reply_for_one_charge(agent: Agent, home: ClientHome) -> None:
+    first, again = agent.handle(request().to_bytes()), agent.handle(request().to_bytes())
+    assert first == again
+    assert reply_from(first).status == "ok"
+    assert charges(home) == 1
+
+
+def test_a_restarted_agent_sends_what_it_had_made(agent: Agent, home: ClientHome) -> None:
+    first = agent.handle(request().to_bytes())
+    agent.close()
+    with closing(Agent(home)) as restarted:
+        assert restarted.handle(request().to_bytes()) == first
+    assert charges(home) == 1
+
+
+def test_another_attempt_is_charged_again(agent: Agent, home: ClientHome) -> None:
+    assert asked(agent, request()).status == asked(agent, request(attempt=1)).status == "ok"
+    assert charges(home) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda recipe: replace(recipe, pipeline=recipe.pipeline[:1]), "stages"),
+        (lambda recipe: replace(recipe, pipeline=()), "stages"),
+        (lambda recipe: replace(recipe, least=1), "cohort"),
+        (lambda recipe: replace(recipe, terms=replace(recipe.terms, task={"use": "topics"})), "task"),
+        (lambda recipe: replace(recipe, terms=replace(recipe.terms, task={"use": "os:system"})), "task"),
+        (lambda recipe: replace(recipe, terms=replace(recipe.terms, code="tacit 0")), "code"),
+    ],
+)
+def test_a_malicious_coordinator_gets_a_typed_refusal(
+    agent: Agent, home: ClientHome, change: Callable[..., object], code: str
+) -> None:
+    asking = request()
+    reply = asked(agent, replace(asking, recipe=change(asking.recipe)))  # type: ignore[arg-type]  # as the table has it
+    assert (reply.status, reply.code, reply.total) == ("refused", code, None)
+    assert charges(home) == 0
+
+
+def test_another_owners_request_and_another_model_are_refused(agent: Agent, home: ClientHome) -> None:
+    assert asked(agent, replace(request(), owner=1)).code == "address"
+    assert asked(agent, replace(request(), weights=torch.zeros(7))).code == "model"
+    assert charges(home) == 0
+
+
+def test_what_is_no_request_is_dropped(agent: Agent) -> None:
+    with pytest.raises(CodecError):
+        agent.handle(b"PK\x03\x04 a bundle")
+
+
+def test_pause_outlives_a_restart(agent: Agent, home: ClientHome) -> None:
+    agent.pause()
+    agent.close()
+    with closing(Agent(home)) as restarted:
+        assert restarted.paused
+        restarted.resume()
+        assert not restarted.paused
+
+
+def test_a_lost_ledger_is_never_made_anew(agent: Agent, home: ClientHome) -> None:
+    asked(agent, request())
+    agent.close()
+    for file in home.ledgers.iterdir():
+        file.unlink()
+    with pytest.raises(LedgerError, match="no ledger"):
+        Agent(home)
+
+
+def test_a_seed_is_for_loopback_only(home: ClientHome) -> None:
+    with pytest.raises(AgentError, match="loopback"):
+        Agent(home, seed=1)
+
+
+def test_a_person_approves_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was refused for want of an approval passes after it, under the same name, and nothing else does."""
+    home = enrolled(tmp_path, "fl.example.org", settings("approve_first = true"))
+    with closing(Agent(home)) as agent:
+        assert asked(agent, request()).code == "approval"
+        assert charges(home) == 0
+        assert execute(["client", "approve", "--dir", str(home.root)]) == 0
+        assert "pending" in capsys.readouterr().out
+        assert execute(["client", "approve", "first", "--yes", "--dir", str(home.root)]) == 0
+        assert "epsilon" in capsys.readouterr().out
+        assert asked(agent, request()).status == "ok"
+        assert execute(["client", "approve", "first", "--deny", "--yes", "--dir", str(home.root)]) == 0
+        assert asked(agent, request(round=2)).code == "denied"
+        assert Approvals(home.pending).all()[0].verdict == "denied"
+    assert execute(["client", "approve", "other", "--yes", "--dir", str(home.root)]) == 2
+
+
+def test_runs_are_worked_off_in_order_and_only_a_failed_one_again(tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "runs")
+    first, second = (runs.add(FEDERATION.config, [3, 5], None, now) for now in (1.0, 2.0))
+    assert runs.next() == first
+    assert first.order().seats == (3, 5)
+    assert first.config() == FEDERATION.config
+    first.append({"round": 1})
+    first.end("failed", "nobody came")
+    assert runs.next() == second
+    first.again()
+    assert runs.next() == first
+    assert first.rows() == [{"round": 1}]
+    first.end("done", "")
+    with pytest.raises(RunsError, match="has not failed"):
+        first.again()
+    with pytest.raises(RunsError, match="no run is called"):
+        runs.named("../first")

@@ -1,0 +1,91 @@
+"""`tacit up`: a whole federation of real processes, with real enrolment and TLS, on loopback."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tacit
+import torch
+from tacit.config import Config, ConfigError, parse
+from tacit.privacy.ledger.store import Store
+from tacit.simulation.permission import policy_text
+from tacit.simulation.site import Site
+from tacit.simulation.up import up
+from tacit.strategies.federation import build
+
+TRIO = """
+name = "trio"
+task = { use = "digits", model = "softmax" }
+population = { owners = 3, partition = { use = "dirichlet", alpha = 0.3 } }
+rounds = { total = 3, participation = { use = "everyone" }, quorum = 1.0, deadline = "60s" }
+local = { use = "sgd", lr = 1.0, batch = 20 }
+strategy = { use = "fedavg" }
+evaluation = { every = 1 }
+budget = { observer = "analyst", epsilon = 50.0 }
+
+[privacy]
+unit = "owner"
+relation = "add-remove"
+delta = 0.01
+pipeline = [{ stage = "clip", norm = 0.3 }, { stage = "central-gaussian", noise_multiplier = 3.0 }]
+"""
+
+
+def trio() -> Config:
+    return parse(TRIO)
+
+
+def processes(root: Path) -> list[str]:
+    """The command lines of this machine's processes that name `root`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            found += [line] if str(root) in line else []
+    return found
+
+
+def test_a_seeded_federation_is_the_simulated_one_to_the_bit(tmp_path: Path) -> None:
+    """Law: the transport does not matter; and with a seed nothing is claimed, charged as private, or left running."""
+    root, told = tmp_path / "federation", list[dict[str, Any]]()
+    run = up(trio(), 3, root, seed=5, watch=lambda each: told.append(dict(each)))
+    simulated = tacit.simulate(trio(), seed=5, engine="in-memory")
+    assert torch.equal(run.weights, simulated.weights)
+    assert [row.metrics for row in run.rounds] == [row.metrics for row in simulated.rounds]
+    assert all(math.isinf(figure.epsilon) for figure in run.claims)
+    assert all(math.isinf(row.epsilon) for row in run.rounds)
+    assert run.seed == 5
+    assert processes(root) == []
+    shown = told[-1]["show"]
+    assert (shown["state"], shown["round"], shown["row"]["survived"]) == ("done", 3, 3)
+    assert len(told[-1]["agents"]) == 3
+    for owner in range(3):
+        with Store(Site(root).owner(owner).ledgers / "share.sqlite", "share") as ledger:
+            charges = ledger.spent().records()
+        assert [each.reserved.address.round for each in charges] == [1, 2, 3]
+        assert all("seed" in str(each.reserved.price.event) for each in charges)
+        assert all(each.reply is not None for each in charges)
+
+
+def test_a_policy_permits_what_the_run_needs_and_no_more() -> None:
+    federation = build(trio())
+    text = policy_text(federation, seeded=False)
+    line = next(line for line in text.splitlines() if line.startswith("epsilon = "))
+    (claim,) = [claim for claim in federation.claims() if claim.observer == federation.observer]
+    cost = tacit.privacy.accounting.figures.figures(claim, federation.delta).epsilon
+    assert cost <= float(line.removeprefix("epsilon = ")) <= 8 * cost
+    assert "epsilon = inf" in policy_text(federation, seeded=True)
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "kept").touch()
+    with pytest.raises(ConfigError, match="not empty"):
+        up(trio(), 3, tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == ["kept"]
