@@ -90,7 +90,9 @@ class RoundsFrame(Frame):
     participation: Row = Field(default={"use": "everyone"}, description="who takes part in a round")
     quorum: float = Field(default=0.8, gt=0, le=1, description="fraction of the sampled owners that must answer")
     deadline: Seconds = Field(default=60.0, description="how long a round waits for its owners")
-    attempts: int = Field(default=3, ge=1, le=100, description="how often a round below quorum is tried")
+    attempts: int = Field(
+        default=3, ge=1, le=100, description="how often a round below quorum is tried; once where owners add noise"
+    )
 
 
 class PrivacyFrame(Frame):

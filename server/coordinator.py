@@ -92,6 +92,7 @@ class Coordinator:
         self._entropy = entropy
         self._run = run
         self._total = total
+        self._draws: dict[tuple[int, int], list[int]] = {}
         self._first = first
         self._event = federation.round_event(federation.pipeline)
 
@@ -143,11 +144,9 @@ class Coordinator:
         federation, rounds = self._federation, self._federation.config.rounds
         missing = ""
         first = self._first(number)
-        # Drawn once a round: a second draw after a missed quorum would depend on who answered the first, and a secret
-        # draw amplifies as it is accounted only where it depends on nothing (PRIVACY.md 1).
-        draw = self._entropy.stream("participation", number)
-        sampled = federation.schedule.participation.draw(federation.population, number, draw).tolist()
+        shared = bool(concrete.final.noise) and concrete.final.noise[0].place == "shared"
         for attempt in range(first, first + federation.attempts):
+            sampled = self._drawn(number, attempt if shared else 0)
             blank = Request(
                 self._run, number, attempt, 0, federation.recipe(concrete), progress.weights,
                 federation.algorithm.broadcast(progress.algorithm),
@@ -156,7 +155,7 @@ class Coordinator:
             summed = self._run_phases(plain_round(requests, rounds.deadline, concrete))
             # 0.7 · 10 is 7, though not in floating point; and silence is no answer, however low the quorum.
             need = max(min(1, len(sampled)), math.ceil(rounds.quorum * len(sampled) - 1e-9))
-            if concrete.final.noise and concrete.final.noise[0].place == "shared":
+            if shared:
                 need = max(need, concrete.final.least)
             if len(summed.owners) >= need:
                 return len(sampled), attempt, summed
@@ -166,6 +165,21 @@ class Coordinator:
             f"round {number}: below quorum in {federation.attempts} attempt(s); {missing}; lower rounds.quorum, raise "
             f"rounds.deadline, or bring the owners back{once if federation.attempts < rounds.attempts else ''}"
         )
+
+    def _drawn(self, number: int, draw: int) -> list[int]:
+        """The owners of a round: drawn once, whatever the attempt.
+
+        A second draw after a missed quorum would depend on who answered the first, and a secret draw amplifies as it is
+        accounted only where it depends on nothing (PRIVACY.md 1). Shares of noise need enough owners and are never
+        amplified: there each attempt draws anew.
+        """
+        if (number, draw) not in self._draws:
+            stream = self._entropy.stream("participation", number, attempt=draw)
+            federation = self._federation
+            self._draws = {
+                (number, draw): federation.schedule.participation.draw(federation.population, number, stream).tolist()
+            }
+        return self._draws[number, draw]
 
     def _run_phases(self, phases: Phases) -> Tally:
         try:
