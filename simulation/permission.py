@@ -40,8 +40,7 @@ def policy_text(federation: Federation, seeded: bool) -> str:
         "smallest_cohort": federation.pipeline.source.least, "delta": federation.delta,
         "stages": [row["stage"] for row in config.privacy.pipeline],
     }  # fmt: skip
-    needed = _needed(federation, values)
-    values["epsilon"] = math.inf if seeded else needed
+    values["epsilon"] = math.inf if seeded else _needed(federation, values)
     lines = [f"{key} = {_toml(value)}" for key, value in values.items() if key != "tasks"]
     table = [f"{key} = {_toml(value)}" for key, value in task.items()]
     return "\n".join(["[policy]", *lines, "", "[[policy.tasks]]", *table, "", ""])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,18 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not empty"):
         up(trio(), 3, tmp_path)
     assert [each.name for each in tmp_path.iterdir()] == ["kept"]
+
+
+def test_an_interruption_leaves_no_process_behind(tmp_path: Path) -> None:
+    """As Ctrl-C does it: out of whatever is under way, here with every process on its feet."""
+    root, seen = tmp_path / "federation", list[int]()
+
+    def interrupt(told: Mapping[str, Any]) -> None:
+        if told["phase"] == "waiting for the agents":
+            seen.append(len(processes(root)))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        up(trio(), 3, root, seed=5, watch=interrupt)
+    assert seen[0] >= 6  # the server, two of its children that name the folder, three agents
+    assert processes(root) == []
