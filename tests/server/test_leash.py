@@ -27,7 +27,9 @@ def test_the_program_takes_the_place_of_the_leash() -> None:
 
 
 @pytest.mark.parametrize(
-    ("supervisor", "program", "code"), [(os.getpid(), "/nowhere/at/all", 126), (2**22 + 1, sys.executable, 125)]
+    ("supervisor", "program", "code"),
+    [(os.getpid(), "/nowhere/at/all", 126), (2**22 + 1, sys.executable, 125)],
+    ids=["no such program", "no such supervisor"],  # a process id in a test's name differs between workers
 )
 def test_a_program_that_is_not_there_or_a_supervisor_that_is_gone_ends_it(
     supervisor: int, program: str, code: int
