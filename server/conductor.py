@@ -130,8 +130,8 @@ class Conductor:
 
 
 def _state(run: ServedRun) -> dict[str, Any]:
-    how, why = run.ended() or ("running" if run.rows() else "waiting", "")
     rows = run.rows()
+    how, why, _ = run.ended() or ("running" if rows else "waiting", "", 0)
     return {
         "run": run.name, "state": how, "why": why, "round": rows[-1]["round"] if rows else 0,
         "rounds": run.config().rounds.total,

@@ -32,7 +32,7 @@ from .exchange import Exchange
 from .flower import Address
 from .mail import Bell
 from .members import Members
-from .runs import RunsError, ServedRun
+from .runs import Ending, RunsError, ServedRun
 from .seating import Seated, wire_number
 
 log = logging.getLogger(__name__)
@@ -45,17 +45,22 @@ class PerformanceError(RuntimeError):
 def perform(run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None) -> None:
     """Bring `run` to its end and note that. Raises `SuperLinkError`, `LedgerError` or `OSError` where another try may help."""
     log.info("run %s begins or goes on", run.name)
-    try:
-        rounds = _rounds(run, members, address, bell, store, seed)
-    except OverBudgetError as error:
-        run.end("refused", str(error))
-    except BudgetError as error:
-        run.end("stopped", str(error))
-    except (ConfigError, TaskError, RunsError, RoundError, CheckpointError, PerformanceError) as error:
-        run.end("failed", str(error))
-    else:
-        run.end("done", f"{rounds} rounds")
+    how, why = _outcome(run, members, address, bell, store, seed)
+    run.end(how, why, len(store.spent().records(run.name)))
     log.info("run %s ended: %s", run.name, run.ended())
+
+
+def _outcome(
+    run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None
+) -> tuple[Ending, str]:
+    try:
+        return "done", f"{_rounds(run, members, address, bell, store, seed)} rounds"
+    except OverBudgetError as error:
+        return "refused", str(error)
+    except BudgetError as error:
+        return "stopped", str(error)
+    except (ConfigError, TaskError, RunsError, RoundError, CheckpointError, PerformanceError) as error:
+        return "failed", str(error)
 
 
 def _rounds(run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None) -> int:

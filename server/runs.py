@@ -77,22 +77,23 @@ class ServedRun:
         except (ValueError, KeyError, TypeError) as error:
             raise RunsError(f"{self.path / 'order.json'}: damaged; restore it from a backup") from error
 
-    def ended(self) -> tuple[Ending, str] | None:
-        """How it ended and why; None while it has not. Raises `RunsError`."""
+    def ended(self) -> tuple[Ending, str, int] | None:
+        """How it ended, why, and how many releases were charged by then; None while it has not. Raises `RunsError`."""
         if not (self.path / "ended.json").exists():
             return None
         try:
             row = json.loads(self._read("ended.json"))
-            how, why = row["state"], str(row["why"])
+            how, why, charges = row["state"], str(row["why"]), int(row["charges"])
         except (ValueError, KeyError, TypeError) as error:
             raise RunsError(f"{self.path / 'ended.json'}: damaged; restore it from a backup") from error
         if how not in get_args(Ending):
             raise RunsError(f"{self.path / 'ended.json'}: state = {how!r} is unknown; use the version that wrote it")
-        return how, why
+        return how, why, charges
 
-    def end(self, how: Ending, why: str) -> None:
+    def end(self, how: Ending, why: str, charges: int) -> None:
         """Note how it ended; on the disk when this returns."""
-        write_whole(self.path / "ended.json", json.dumps({"state": how, "why": why}).encode())
+        row = {"state": how, "why": why, "charges": charges}
+        write_whole(self.path / "ended.json", json.dumps(row).encode())
 
     def again(self) -> None:
         """Let a run that failed go on from its last whole round; raises `RunsError` for any other."""

@@ -174,15 +174,18 @@ def result(home: ServerHome, name: str, tasks: Path | None = None) -> Run:
     seed, lines = run.order().seed, run.rows()
     federation = build(run.config(), tasks)
     progress = restored(load(run.checkpoint, federation.config.digest()))
+    how, why, charges = run.ended() or ("running", "", 0)
+    # Releases that a killed coordinator charged and lost were seen by it all the same: they count from the first row on.
+    lost = max(0, charges - progress.round)
     rows = []
     for line in lines:
         if line["metrics"] is not None:
-            spent = math.inf if seed is not None else epsilon_after(federation, line["round"])
+            spent = math.inf if seed is not None else epsilon_after(federation, line["round"] + lost)
             rows.append(RoundRow(line["round"], line["metrics"], spent, line["seconds"]))
     if not rows:
         raise UpError(f"run {name} was stopped before its first evaluation; set evaluation.every = 1 and ask anew")
-    how, why = run.ended() or ("running", "")
     notes = [why] if how == "stopped" else []
+    notes += [f"{lost} releases were charged and lost when the coordinator was killed; ε counts them."] if lost else []
     notes += [] if seed is None else [f"Not private, ε = ∞: {_SEEDED}."]
     seconds, trained = float(lines[-1]["seconds"]), sum(line["survived"] for line in lines)
     return Run(
@@ -190,7 +193,7 @@ def result(home: ServerHome, name: str, tasks: Path | None = None) -> Run:
         seed=seed,
         engine="deployment",
         rounds=tuple(rows),
-        claims=_claims(federation, progress.round, seed),
+        claims=_claims(federation, progress.round + lost, seed),
         timing=Timing(seconds, trained / seconds if seconds else 0.0),
         weights=federation.algorithm.final(progress.weights, progress.algorithm),
         task=federation.task,

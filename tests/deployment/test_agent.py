@@ -183,12 +183,13 @@ def test_runs_are_worked_off_in_order_and_only_a_failed_one_again(tmp_path: Path
     assert first.order().seats == (3, 5)
     assert first.config() == FEDERATION.config
     first.append({"round": 1})
-    first.end("failed", "nobody came")
+    first.end("failed", "nobody came", 1)
     assert runs.next() == second
     first.again()
     assert runs.next() == first
     assert first.rows() == [{"round": 1}]
-    first.end("done", "")
+    first.end("done", "", 3)
+    assert first.ended() == ("done", "", 3)
     with pytest.raises(RunsError, match="has not failed"):
         first.again()
     with pytest.raises(RunsError, match="no run is called"):

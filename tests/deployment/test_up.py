@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ import tacit
 import torch
 from tacit.config import Config, ConfigError, parse
 from tacit.privacy.ledger.store import Store
+from tacit.server.home import ServerHome
+from tacit.server.runs import Runs
 from tacit.simulation.permission import policy_text
+from tacit.simulation.run import prepare
 from tacit.simulation.site import Site
-from tacit.simulation.up import up
+from tacit.simulation.up import result, up
 from tacit.strategies.federation import build
 
 TRIO = """
@@ -105,3 +109,20 @@ def test_an_interruption_leaves_no_process_behind(tmp_path: Path) -> None:
         up(trio(), 3, root, seed=5, watch=interrupt)
     assert seen[0] >= 6  # the server, two of its children that name the folder, three agents
     assert processes(root) == []
+
+
+def test_a_release_that_was_charged_and_lost_counts(tmp_path: Path) -> None:
+    """Two rounds that three releases were charged for cost what three rounds cost: nobody knows who saw the third."""
+    home = ServerHome(tmp_path)
+    run = Runs(home.runs).add(trio(), [1, 2, 3], None, 1.0)
+    simulation = prepare(trio(), checkpoint=run.checkpoint, engine="in-memory")
+    with closing(simulation.rounds()) as rounds:
+        rows = [next(rounds), next(rounds)]
+    for row in rows:
+        run.append({"round": row.number, "survived": 3, "seconds": 1.0, "metrics": dict(row.metrics)})
+    run.end("stopped", "the budget", 3)
+    found, whole = result(home, run.name), tacit.simulate(trio())
+    assert found.rounds[-1].number == 2
+    assert found.claims[0].epsilon == whole.claims[0].epsilon
+    assert found.rounds[-1].epsilon == whole.rounds[-1].epsilon
+    assert any("lost" in note for note in found.notes)
