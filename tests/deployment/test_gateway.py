@@ -28,7 +28,7 @@ from tacit.strategies.terms import Terms
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .conftest import Owner, Site
+    from conftest import Owner, Site
 
 PULL, PUSH, OBJECT = "/v1/fleet/pull-messages", "/v1/fleet/push-messages", "/v1/fleet/push-object"
 

@@ -20,7 +20,7 @@ from tacit.strategies.messages import Recipe, Reply, Request, request_from
 from tacit.strategies.terms import Terms
 
 if TYPE_CHECKING:
-    from .conftest import Site
+    from conftest import Site
 
 TERMS = Terms({"use": "digits"}, "1", "add-remove", {"use": "everyone"}, 2, 2)
 RECIPE = Recipe({"use": "sgd"}, {"use": "fedavg"}, (), 1, 2, TERMS)
