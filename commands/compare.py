@@ -76,7 +76,8 @@ def measures(results: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     rows.append(["protects one", *(str(claim["unit"]) for claim in claims)])
     rows.append(["from", *(str(claim["observer"]) for claim in claims)])
     rows.append(["seed", *(str(result.get("seed")) for result in results)])
-    rows.append(["seconds", *(f"{result['timing']['seconds']:.1f}" for result in results)])
+    times = [result["timing"]["seconds"] for result in results]  # None where the draw of owners is a secret
+    rows.append(["seconds", *("–" if time is None else f"{time:.1f}" for time in times)])
     return rows
 
 

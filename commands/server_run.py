@@ -48,7 +48,7 @@ def command(
     from ..simulation.up import ask_for, follow, result
     from .federation_table import Live
     from .screen import say, show_json
-    from .summary import metrics_line
+    from .summary import in_seconds, metrics_line
 
     home = ServerHome(folder.absolute()).checked()
     name = str(attach) if config is None else ask_for(home.root, config)
@@ -68,7 +68,7 @@ def command(
     if as_json:
         show_json({"run": name, "folder": str(kept.path), "report": str(kept.report), **found})
         return
-    say(f"{name}: {run.rounds[-1].number} rounds in {run.timing.seconds:.1f} s")
+    say(f"{name}: {run.rounds[-1].number} rounds{in_seconds(run)}")
     say(metrics_line(run.rounds[-1].metrics))
     for each in run.notes:
         say(f"Note: {each}")

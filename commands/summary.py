@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from .progress import clock, epsilon
@@ -59,6 +60,11 @@ def _stage(stage: Stage) -> str:
         f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()
     )
     return f"{name}({inside})" if inside else str(name)
+
+
+def in_seconds(run: Run) -> str:
+    """ " in 3 s", or nothing where the time would tell how many owners were drawn in secret."""
+    return "" if math.isnan(run.timing.seconds) else f" in {clock(run.timing.seconds)}"
 
 
 def show_run(run: Run, folder: RunFolder, again: str) -> None:

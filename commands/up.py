@@ -50,7 +50,7 @@ def command(
     from ..simulation.up import up
     from .federation_table import Live
     from .screen import say, show_json
-    from .summary import claims_table, metrics_line
+    from .summary import claims_table, in_seconds, metrics_line
 
     changes["population.owners"] = owners
     folder = folder_for(configuration, out, set=changes)
@@ -71,7 +71,7 @@ def command(
         return
     from .screen import out as console
 
-    say(f"{run.rounds[-1].number} rounds over {owners} agents in {run.timing.seconds:.1f} s")
+    say(f"{run.rounds[-1].number} rounds over {owners} agents{in_seconds(run)}")
     say(metrics_line(run.rounds[-1].metrics))
     say()
     console().print(claims_table([figures.to_json() for figures in run.claims]))

@@ -104,8 +104,10 @@ def _tiles(result: Mapping[str, Any]) -> Html:
         else ("ε = ∞", "not private", "warn"),
         (small_text(claim.get("delta")), "δ, the probability that ε does not cover", None),
         (plain_text(owners), f"owners; {protected}" if claim else "owners", None),
-        (_duration(number(timing.get("seconds"))), f"of training, {rate} owners a second", None),
     ]
+    seconds = number(timing.get("seconds"))
+    if not math.isnan(seconds):  # of a real run over a secret draw neither times nor counts are told
+        tiles.append((_duration(seconds), f"of training, {rate} owners a second", None))
     if not words.is_private(claim):
         del tiles[2]
     cells = [tag("div", tag("dt", text), tag("dd", value), class_=kind) for value, text, kind in tiles]
@@ -119,8 +121,6 @@ def _budgeted(result: Mapping[str, Any], claim: Mapping[str, Any]) -> str:
 
 
 def _duration(seconds: float) -> str:
-    if math.isnan(seconds):
-        return "unknown"
     if seconds < 120:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -174,6 +174,8 @@ def result(home: ServerHome, name: str, tasks: Path | None = None) -> Run:
     seed, lines = run.order().seed, run.rows()
     federation = build(run.config(), tasks)
     progress = restored(load(run.checkpoint, federation.config.digest()))
+    # Times and counts tell how many owners were drawn; where that draw is a secret, they stay in the operator's files.
+    hidden = seed is None and federation.schedule.participation.secret
     how, why, charges = run.ended() or ("running", "", 0)
     # Releases that a killed coordinator charged and lost were seen by it all the same: they count from the first row on.
     lost = max(0, charges - progress.round)
@@ -181,7 +183,7 @@ def result(home: ServerHome, name: str, tasks: Path | None = None) -> Run:
     for line in lines:
         if line["metrics"] is not None:
             spent = math.inf if seed is not None else epsilon_after(federation, line["round"] + lost)
-            rows.append(RoundRow(line["round"], line["metrics"], spent, line["seconds"]))
+            rows.append(RoundRow(line["round"], line["metrics"], spent, math.nan if hidden else line["seconds"]))
     if not rows:
         raise UpError(f"run {name} was stopped before its first evaluation; set evaluation.every = 1 and ask anew")
     notes = [why] if how == "stopped" else []
@@ -194,7 +196,7 @@ def result(home: ServerHome, name: str, tasks: Path | None = None) -> Run:
         engine="deployment",
         rounds=tuple(rows),
         claims=_claims(federation, progress.round + lost, seed),
-        timing=Timing(seconds, trained / seconds if seconds else 0.0),
+        timing=Timing(math.nan, math.nan) if hidden else Timing(seconds, trained / seconds if seconds else 0.0),
         weights=federation.algorithm.final(progress.weights, progress.algorithm),
         task=federation.task,
         notes=tuple(notes),

@@ -16,7 +16,9 @@ from tacit.config import Config, ConfigError, parse
 from tacit.privacy.ledger.store import Store
 from tacit.server.home import ServerHome
 from tacit.server.runs import Runs
+from tacit.simulation.document import dumps
 from tacit.simulation.permission import policy_text
+from tacit.simulation.report import report
 from tacit.simulation.run import prepare
 from tacit.simulation.site import Site
 from tacit.simulation.up import result, up
@@ -126,3 +128,24 @@ def test_a_release_that_was_charged_and_lost_counts(tmp_path: Path) -> None:
     assert found.claims[0].epsilon == whole.claims[0].epsilon
     assert found.rounds[-1].epsilon == whole.rounds[-1].epsilon
     assert any("lost" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("participation", "told"), [({"use": "everyone"}, True), ({"use": "poisson", "rate": 0.9}, False)]
+)
+def test_times_and_counts_of_a_secret_draw_stay_with_the_operator(
+    tmp_path: Path, participation: dict[str, object], told: bool
+) -> None:
+    """They tell how many owners were drawn, and amplification holds only where nothing published does (PRIVACY.md 1)."""
+    config = parse(trio().to_toml(), {"rounds.participation": participation, "rounds.total": 1})
+    home = ServerHome(tmp_path)
+    run = Runs(home.runs).add(config, [1, 2, 3], None, 1.0)
+    simulation = prepare(config, checkpoint=run.checkpoint, engine="in-memory")
+    for row in simulation.rounds():
+        run.append({"round": row.number, "survived": 2, "seconds": 4.5, "metrics": dict(row.metrics)})
+    run.end("done", "", 1)
+    found = result(home, run.name).to_json()
+    assert (found["timing"]["seconds"] == found["rounds"][0]["seconds"] == 4.5) == told
+    assert ("4.5" in dumps(found)) == told
+    assert ("owners a second" in report(found, "again")) == told
+    assert "survived" not in dumps(found)
