@@ -30,7 +30,8 @@ def log_delta(noise_multiplier: float, epsilon: float) -> float:
 
 def epsilon(noise_multiplier: float, delta: float) -> float:
     """The smallest ε ≥ 0 with δ(ε) ≤ `delta`, to 1e-12 relative, from above."""
-    target = math.log(delta)
+    # A few units in the last place below, so that exp and log cannot round the answer above `delta`.
+    target = math.log(delta) - 2.0**-50 * max(1.0, -math.log(delta))
     if log_delta(noise_multiplier, 0.0) <= target:
         return 0.0
     low, high = 0.0, 1.0
