@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: demo test lint types contracts pytest wheel bench docs clean
+.PHONY: explore demo test lint types contracts pytest wheel bench docs clean
 
 demo: $(STAMP)
 	$(BIN)/tacit demo
@@ -22,6 +22,10 @@ contracts: $(STAMP)
 
 pytest: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not gpu"
+
+# The same tests on examples that nobody has tried yet.
+explore: $(STAMP)
+	HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not gpu"
 
 # The wheel, built from a clean copy (a stale build/ resurrects deleted files), passes the tests marked for it.
 wheel: $(STAMP)
