@@ -60,6 +60,7 @@ def main() -> int:
             print(f"the wheel holds files that are none of the package's: {sorted(extra | stray)}")
             return 1
         shutil.copytree(ROOT / "tests", tests)
+        shutil.copytree(ROOT / "deploy", Path(folder, "deploy"))  # read by tests when they are collected
         shutil.copy2(ROOT / "pyproject.toml", folder)
         env = {**os.environ, "PYTHONPATH": str(site), "TACIT_WHEEL": str(site)}
         return subprocess.run(
