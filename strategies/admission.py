@@ -112,6 +112,9 @@ def applicant(text: bytes) -> Applicant:
         if not isinstance(node, ec.EllipticCurvePublicKey) or not isinstance(node.curve, ec.SECP384R1):
             raise AdmissionError("the node key is no P-384 key; use the same version of tacit as the server")
         node_key = public_pem(node)
+        # Parsers take a point in hybrid form too: a second text for the same key, where one key has one text.
+        if "".join(form.node_key.split()) != "".join(node_key.decode().split()):
+            raise ValueError("the node key is not in its one encoding")
         transcript = _transcript(secret, tls, node_key, signing_key)
         node.verify(base64.b64decode(form.node_proof, validate=True), transcript, ec.ECDSA(hashes.SHA256()))
         Ed25519PublicKey.from_public_bytes(signing_key).verify(

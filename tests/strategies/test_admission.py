@@ -120,3 +120,16 @@ def test_who_asks_for_the_roster() -> None:
     assert not is_asked_by(key, "b", time, signature)
     assert not is_asked_by(key, name, 1001, signature)
     assert not is_asked_by(Ed25519PrivateKey.generate().public_key().public_bytes_raw(), name, time, signature)
+
+
+def test_a_key_has_one_encoding() -> None:
+    """The hybrid form of a point (first byte 6 or 7 for 4) is parsed as the same key; it is refused all the same."""
+    form = json.loads(TEXT)
+    first, *lines, last = form["node_key"].strip().splitlines()
+    raw = bytearray(base64.b64decode("".join(lines)))
+    at = len(raw) - 97  # an uncompressed P-384 point closes the key
+    assert raw[at] == 4
+    raw[at] = 6 + raw[-1] % 2
+    form["node_key"] = f"{first}\n{base64.b64encode(raw).decode()}\n{last}\n"
+    with pytest.raises(AdmissionError):
+        applicant(json.dumps(form).encode())
