@@ -19,6 +19,7 @@ from pathlib import Path
 from ..server.logfile import tail
 from ..strategies.notify import READY
 from .faults import FailedError
+from .screen import say, show_json
 
 _PATIENCE = 120.0  # seconds until a daemon must be ready
 _ENDING = 30.0  # seconds that a daemon which was not ready in time has to end
@@ -27,6 +28,17 @@ _ENDING = 30.0  # seconds that a daemon which was not ready in time has to end
 def verb(*words: str) -> list[str]:
     """The command line of `tacit WORDS…` by this very installation, whatever lies in the folder where it is typed."""
     return [sys.executable, "-P", "-m", "tacit", *words]
+
+
+def start(side: str, folder: Path, seed: int | None, as_json: bool) -> None:
+    """`tacit SIDE start` in the background; says which process it is once that is ready."""
+    seeded = [] if seed is None else ["--insecure-seed", str(seed)]
+    place = folder.absolute()
+    process = detached(verb(side, "start", "--dir", str(place), *seeded), place)
+    if as_json:
+        show_json({"pid": process, "folder": str(place)})
+    else:
+        say(f"ready: process {process}; `tacit {side} stop --dir {folder}` ends it")
 
 
 def detached(argv: Sequence[str], folder: Path, patience: float = _PATIENCE) -> int:

@@ -24,16 +24,9 @@ def command(
     Example: `tacit server start --dir server --detach`
     """
     if detach:
-        from .detach import detached, verb
-        from .screen import say, show_json
+        from .detach import start
 
-        seeded = [] if insecure_seed is None else ["--insecure-seed", str(insecure_seed)]
-        place = folder.absolute()
-        process = detached(verb("server", "start", "--dir", str(place), *seeded), place)
-        if as_json:
-            show_json({"pid": process, "folder": str(place)})
-        else:
-            say(f"ready: process {process}; `tacit server stop --dir {folder}` ends it")
+        start("server", folder, insecure_seed, as_json)
         return
     from ..server.daemon import run
     from .screen import logged

@@ -29,6 +29,7 @@ from ..config import ConfigError, parse
 from ..privacy.ledger.store import Store, create
 from ..strategies.control import ControlServer, DeclinedError, Methods
 from .answer import SuperLinkError
+from .control import COORDINATOR
 from .flower import Address
 from .home import ServerHome
 from .members import Members
@@ -39,8 +40,6 @@ from .runs import Runs, RunsError, ServedRun
 
 log = logging.getLogger(__name__)
 
-SOCKET = "coordinator.sock"
-METHODS = ("run", "runs", "show", "again", "agents")
 LEDGER = "server"
 _IDLE = 0.2  # seconds between two looks for work
 _AGAIN = 2.0  # seconds until a run that the SuperLink failed is gone on with
@@ -147,7 +146,7 @@ def main() -> None:
     tls = ssl.create_default_context(cafile=str(home.authority))
     secret = (home.flower / "executor.secret").read_bytes()
     conductor = Conductor(home, Address(f"127.0.0.1:{int(sys.argv[2])}", tls, secret), seed)
-    with ControlServer(home.root / SOCKET, conductor.methods()) as control:
+    with ControlServer(home.root / COORDINATOR, conductor.methods()) as control:
         control.serving(True)
         conductor.work()
 

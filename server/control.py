@@ -18,6 +18,10 @@ from ..strategies import control
 from ..strategies.control import SOCKET, Method, Methods
 from .supervisor import Supervisor
 
+# The coordinator's own socket, and what it answers there: the supervisor forwards, and needs none of its weight.
+COORDINATOR = "coordinator.sock"
+COORDINATOR_METHODS = ("run", "runs", "show", "again", "agents")
+
 _STOPPING = 60.0  # seconds; a coordinator may be writing a large checkpoint
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from ..strategies.token import endpoint
 from . import authority
 from .child import Child, listening
-from .conductor import METHODS, SOCKET
-from .control import answers, forwarded, starting
+from .control import COORDINATOR, COORDINATOR_METHODS, answers, forwarded, starting
 from .home import HomeError, ServerHome, ServerSettings, settings
 from .service import serve
 from .superlink import Settings
@@ -35,8 +34,12 @@ def run(root: Path, seed: int | None = None) -> None:
     authority.certify_servers(home, authority.load(home), found, time.time())
     link = Settings(home.flower, free_port(), home.superlink_certificate, home.superlink_key, home.authority)
     link.secret()
-    coordinator = home.root / SOCKET
-    serve(home.root, children(home, found, link, seed), forwarded(coordinator, METHODS, start=starting(home.root)))
+    coordinator = home.root / COORDINATOR
+    serve(
+        home.root,
+        children(home, found, link, seed),
+        forwarded(coordinator, COORDINATOR_METHODS, start=starting(home.root)),
+    )
 
 
 def children(home: ServerHome, found: ServerSettings, link: Settings, seed: int | None) -> tuple[Child, ...]:
@@ -47,7 +50,7 @@ def children(home: ServerHome, found: ServerSettings, link: Settings, seed: int 
         "superlink", link.command(), listening("127.0.0.1", link.port), link.environment(), link.folder, _PATIENCE
     )
     conductor = Child(
-        "coordinator", _module("conductor", home, link, *seeded), answers(home.root / SOCKET), patience=_PATIENCE,
+        "coordinator", _module("conductor", home, link, *seeded), answers(home.root / COORDINATOR), patience=_PATIENCE,
         grace=2.0,
     )  # fmt: skip
     gateway = Child("gateway", _module("porter", home, link), listening(host, port), patience=_PATIENCE, grace=5.0)

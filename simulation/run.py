@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Config, load, parse
-from ..privacy.accounting.figures import Figures, account_within, figures
+from ..privacy.accounting.figures import Figures, figures
 from ..privacy.claim import ClaimError
 from ..privacy.entropy import SeededEntropy
 from ..privacy.event import to_json
@@ -194,13 +194,11 @@ def _quantiles(values: Any, cuts: list[float]) -> Any:
 
 
 def epsilon_after(federation: Federation, rounds: int) -> float:
-    """ε of the budget's claim after so many rounds; ∞ without privacy."""
-    schedule, relation = federation.schedule, federation.config.privacy.relation
+    """ε of the budget's claim after so many rounds; ∞ where nothing can be said."""
     try:
-        event = schedule.events(federation.observer, relation, rounds)[0]
+        return federation.epsilon(rounds)
     except ClaimError:
         return math.inf
-    return account_within(event, relation, federation.delta, schedule.delta_extra(rounds)).epsilon
 
 
 def signal_rows(federation: Federation) -> tuple[Mapping[str, Any], ...]:

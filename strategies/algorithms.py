@@ -67,10 +67,7 @@ class FedAdagrad(Algorithm):
         return _moments(dim, self.tau)
 
     def step(self, weights: Tensor, state: State, mean: Tensor) -> tuple[Tensor, State]:
-        moment = optimizers.first_moment(state["moment"], mean, self.beta1)
-        variance = optimizers.adagrad(state["variance"], mean)
-        after = optimizers.adaptive_step(weights, moment, variance, self.server_lr, self.tau)
-        return after, {"moment": moment, "variance": variance}
+        return _adaptive_step(self, weights, state, mean, optimizers.adagrad(state["variance"], mean))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +87,7 @@ class FedAdam(Algorithm):
         return _moments(dim, self.tau)
 
     def step(self, weights: Tensor, state: State, mean: Tensor) -> tuple[Tensor, State]:
-        moment = optimizers.first_moment(state["moment"], mean, self.beta1)
-        variance = optimizers.adam(state["variance"], mean, self.beta2)
-        after = optimizers.adaptive_step(weights, moment, variance, self.server_lr, self.tau)
-        return after, {"moment": moment, "variance": variance}
+        return _adaptive_step(self, weights, state, mean, optimizers.adam(state["variance"], mean, self.beta2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +107,16 @@ class FedYogi(Algorithm):
         return _moments(dim, self.tau)
 
     def step(self, weights: Tensor, state: State, mean: Tensor) -> tuple[Tensor, State]:
-        moment = optimizers.first_moment(state["moment"], mean, self.beta1)
-        variance = optimizers.yogi(state["variance"], mean, self.beta2)
-        after = optimizers.adaptive_step(weights, moment, variance, self.server_lr, self.tau)
-        return after, {"moment": moment, "variance": variance}
+        return _adaptive_step(self, weights, state, mean, optimizers.yogi(state["variance"], mean, self.beta2))
+
+
+def _adaptive_step(
+    algorithm: FedAdagrad | FedAdam | FedYogi, weights: Tensor, state: State, mean: Tensor, variance: Tensor
+) -> tuple[Tensor, State]:
+    """The step that the three share (arXiv 2003.00295, Algorithm 2); they differ in how `variance` came about."""
+    moment = optimizers.first_moment(state["moment"], mean, algorithm.beta1)
+    after = optimizers.adaptive_step(weights, moment, variance, algorithm.server_lr, algorithm.tau)
+    return after, {"moment": moment, "variance": variance}
 
 
 def _moments(dim: int, tau: float) -> State:

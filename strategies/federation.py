@@ -112,6 +112,12 @@ class Federation:
             rounds=self.schedule.rounds,
         )
 
+    def epsilon(self, rounds: int) -> float:
+        """ε of the budget's claim after so many rounds; raises `ClaimError` where nothing can be said."""
+        relation = self.config.privacy.relation
+        event = self.schedule.events(self.observer, relation, rounds)[0]
+        return account_within(event, relation, self.delta, self.schedule.delta_extra(rounds)).epsilon
+
     def claims(self, rounds: int | None = None) -> tuple[Claim, ...]:
         """The claim for every observer, the budget's first; an observer for whom nothing sound can be said has none."""
         relation = self.config.privacy.relation
@@ -292,16 +298,11 @@ def affordable_rounds(federation: Federation) -> tuple[int, list[str]]:
 
     Raises `ConfigError` where not one fits, or not all of them under `on_exhausted = "refuse"`.
     """
-    config, schedule = federation.config, federation.schedule
+    config = federation.config
     total, budget = config.rounds.total, config.budget.epsilon
     if not config.private:
         return total, ["budget.epsilon = inf: this run is not private, whatever its pipeline adds"]
-    relation = config.privacy.relation
-
-    def epsilon(rounds: int) -> float:
-        event = schedule.events(federation.observer, relation, rounds)[0]
-        return account_within(event, relation, federation.delta, schedule.delta_extra(rounds)).epsilon
-
+    epsilon = federation.epsilon
     whole = epsilon(total)
     if whole <= budget:
         return total, []
