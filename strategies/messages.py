@@ -3,6 +3,9 @@
 A request carries the round's whole recipe as data (solver, algorithm, pipeline) and the terms of the run, so that the owner
 traces it, derives the claim of all rounds itself and can refuse; weights are raw arrays. A reply holds the message that the
 owner half of the pipeline made, or a refusal.
+
+Under masks the request names the cohort and is the first of several steps of one attempt; the others are `steps.Step`. Their
+replies hold a message of secure aggregation each (`payload`), one of them the masked vector (`total`).
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias, TypeGuard
 
 import numpy as np
@@ -23,9 +27,10 @@ from .terms import Terms, terms_from
 
 Status: TypeAlias = Literal["ok", "refused", "failed"]
 
-_REQUEST = {"kind", "run", "round", "attempt", "owner", "recipe"}
+_REQUEST = {"kind", "run", "round", "attempt", "owner", "recipe", "cohort"}
 _RECIPE = {"solver", "algorithm", "pipeline", "least", "most", "terms"}
-_REPLY = {"kind", "run", "round", "attempt", "owner", "status", "code", "reason", "ring", "dim"}
+_REPLY = {"kind", "run", "round", "attempt", "owner", "step", "status", "code", "reason", "ring", "dim"}
+_COHORT = {"members", "roster"}
 _LONGEST_RUN, _LONGEST_REASON = 1000, 2000  # characters: both end up in logs
 
 
@@ -58,8 +63,20 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
+class Cohort:
+    """Who takes part in a masked round: wire numbers, ascending, and the digest (hex) of the roster that they stand in."""
+
+    members: tuple[int, ...]
+    roster: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The value that travels."""
+        return {"members": list(self.members), "roster": self.roster}
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
-    """Ask one owner for its contribution to (run, round, attempt)."""
+    """Ask one owner for its contribution to (run, round, attempt); with masks, in the company of a `cohort`."""
 
     run: str
     round: int
@@ -68,10 +85,12 @@ class Request:
     recipe: Recipe
     weights: Tensor
     broadcast: Tensor = field(default_factory=lambda: torch.zeros(0))
+    cohort: Cohort | None = None
 
     def to_bytes(self) -> bytes:
         """The frame that travels."""
         header = {"kind": "train", **_address(self), "recipe": self.recipe.to_json()}
+        header["cohort"] = None if self.cohort is None else self.cohort.to_json()
         return encode(header, {"weights": _floats(self.weights), "broadcast": _floats(self.broadcast)})
 
 
@@ -79,7 +98,8 @@ class Request:
 class Reply:
     """What came back: the sum of the messages of `owners` (one owner, or a batch summed by an engine).
 
-    A refusal says why: `code` for programs (see the owner's `refusal`), `reason` for people.
+    A refusal says why: `code` for programs (see the owner's `refusal`), `reason` for people. `step` is that which is answered,
+    1 for the request itself; `payload` a message of secure aggregation, where the step is one.
     """
 
     run: str
@@ -91,6 +111,8 @@ class Reply:
     ring: int | None = None
     reason: str = ""
     code: str = ""
+    step: int = 1
+    payload: bytes | None = field(default=None, repr=False)
 
     def to_bytes(self) -> bytes:
         """The frame that travels; integers go packed to the ring's bits."""
@@ -102,15 +124,17 @@ class Reply:
             "round": self.round,
             "attempt": self.attempt,
             "owner": self.owners[0],
+            "step": self.step,
         }
         header |= {"status": self.status, "code": self.code, "reason": self.reason[:_LONGEST_REASON]}
         header |= {"ring": self.ring, "dim": 0}
-        if self.total is None:
-            return encode(header, {})
-        header["dim"] = len(self.total)
-        if self.ring is not None:
-            return encode(header, {"total": pack(self.total.numpy(), self.ring)})
-        return encode(header, {"total": self.total.numpy()})
+        arrays: dict[str, np.ndarray[Any, Any]] = {}
+        if self.payload is not None:
+            arrays["payload"] = np.frombuffer(self.payload, np.uint8)
+        if self.total is not None:
+            header["dim"] = len(self.total)
+            arrays["total"] = self.total.numpy() if self.ring is None else pack(self.total.numpy(), self.ring)
+        return encode(header, arrays)
 
 
 def request_from(frame: bytes) -> Request:
@@ -122,7 +146,7 @@ def request_from(frame: bytes) -> Request:
     if not isinstance(recipe, dict) or set(recipe) != _RECIPE:
         # What is asked for in words that this version does not know cannot be priced by it.
         raise CodecError(f"a recipe is {', '.join(sorted(_RECIPE))}, all of them and nothing else")
-    run, round, attempt, owner = _numbers(header)
+    run, round, attempt, owner = address_in(header)
     rows = recipe.get("pipeline")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise CodecError("the request's pipeline is not a list of rows")
@@ -133,22 +157,31 @@ def request_from(frame: bytes) -> Request:
         raise CodecError(f"the request's cohort is {least!r} to {most!r}")
     terms = terms_from(recipe["terms"])
     found = Recipe(recipe["solver"], recipe["algorithm"], tuple(rows), least, most, terms)
-    return Request(run, round, attempt, owner, found, _tensor(arrays["weights"]), _tensor(arrays["broadcast"]))
+    weights, broadcast = _tensor(arrays["weights"]), _tensor(arrays["broadcast"])
+    return Request(run, round, attempt, owner, found, weights, broadcast, _cohort(header["cohort"]))
 
 
 def reply_from(frame: bytes) -> Reply:
     """The reply in a frame. Raises `CodecError`."""
     header, arrays = decode(frame)
-    run, round, attempt, owner = _numbers(header)
+    run, round, attempt, owner = address_in(header)
     status, ring, dim, reason, code = (header.get(key) for key in ("status", "ring", "dim", "reason", "code"))
+    step = header.get("step")
     if header.get("kind") != "reply" or set(header) != _REPLY or status not in ("ok", "refused", "failed"):
         raise CodecError("not a reply")
     if not isinstance(reason, str) or len(reason) > _LONGEST_REASON:
         raise CodecError(f"a reply whose reason is no text of up to {_LONGEST_REASON} characters")
     if not isinstance(code, str) or re.fullmatch(r"[a-z-]{0,30}", code) is None:
         raise CodecError("a reply whose code is no short word")
-    if not _count(dim) or (ring is not None and not _count(ring)):
-        raise CodecError(f"a reply of dimension {dim!r} in a ring of {ring!r} bits")
+    if not _count(step) or not _count(dim) or (ring is not None and not _count(ring)):
+        raise CodecError(f"a reply to step {step!r} of dimension {dim!r} in a ring of {ring!r} bits")
+    if not set(arrays) <= {"total", "payload"}:
+        raise CodecError("a reply holds a message, a payload, and nothing else")
+    payload: bytes | None = None
+    if "payload" in arrays:
+        if arrays["payload"].dtype != np.uint8:
+            raise CodecError("a payload comes as bytes")
+        payload = arrays["payload"].tobytes()
     total: Tensor | None = None
     if "total" in arrays:
         packed = arrays["total"]
@@ -160,16 +193,32 @@ def reply_from(frame: bytes) -> Reply:
             total = torch.from_numpy(packed.copy())
         if len(total) != dim:
             raise CodecError(f"a reply of {len(total)} numbers that says {dim}")
-    elif status == "ok":
+    elif status == "ok" and payload is None:
         raise CodecError("a reply without its message")
-    return Reply(run, round, attempt, (owner,), status, total, ring, reason, code)
+    return Reply(run, round, attempt, (owner,), status, total, ring, reason, code, step, payload)
+
+
+def _cohort(row: object) -> Cohort | None:
+    if row is None:
+        return None
+    if not isinstance(row, dict) or set(row) != _COHORT:
+        raise CodecError("a cohort is its members and the digest of their roster, and nothing else")
+    members, roster = row["members"], row["roster"]
+    if not isinstance(members, list) or not all(_count(each) and each < 1 << 31 for each in members):
+        raise CodecError("a cohort lists its members by number")
+    if any(one >= other for one, other in pairwise(members)):
+        raise CodecError("a cohort lists each of its members once, in order")
+    if not isinstance(roster, str) or re.fullmatch("[0-9a-f]{64}", roster) is None:
+        raise CodecError("a cohort's roster goes by its SHA-256, in hexadecimal")
+    return Cohort(tuple(members), roster)
 
 
 def _address(request: Request) -> dict[str, Any]:
     return {"run": request.run, "round": request.round, "attempt": request.attempt, "owner": request.owner}
 
 
-def _numbers(header: Mapping[str, Any]) -> tuple[str, int, int, int]:
+def address_in(header: Mapping[str, Any]) -> tuple[str, int, int, int]:
+    """Run, round, attempt and owner in a header. Raises `CodecError`."""
     run, round, attempt, owner = (header.get(key) for key in ("run", "round", "attempt", "owner"))
     if not isinstance(run, str) or not (_count(round) and _count(attempt) and _count(owner)):
         raise CodecError("the message does not say whose round it is of")

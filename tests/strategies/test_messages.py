@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tacit.strategies.codec import CodecError, decode, encode
-from tacit.strategies.messages import Recipe, Reply, Request, reply_from, request_from
+from tacit.strategies.messages import Cohort, Recipe, Reply, Request, reply_from, request_from
 from tacit.strategies.terms import Terms
 
 TERMS = Terms({"use": "digits"}, "tacit 0.1.0", "zero-out", {"use": "everyone"}, 10, 20)
@@ -40,6 +40,29 @@ def test_a_reply_survives_the_wire(total: torch.Tensor, ring: int | None) -> Non
     assert (found.owners, found.status, found.ring) == ((4,), "ok", ring)
 
 
+def test_a_masked_round_names_its_cohort_and_a_step_its_payload() -> None:
+    cohort = Cohort((0, 4, 7), "ab" * 32)
+    assert request_from(replace(REQUEST, cohort=cohort).to_bytes()).cohort == cohort
+    assert request_from(REQUEST.to_bytes()).cohort is None
+    found = reply_from(Reply("run", 2, 1, (4,), "ok", step=3, payload=b"\0\xff").to_bytes())
+    assert (found.step, found.payload, found.total) == (3, b"\0\xff", None)
+    assert reply_from(Reply("run", 2, 1, (4,), "ok", payload=b"").to_bytes()).payload == b""
+
+
+@pytest.mark.parametrize(
+    "cohort",
+    [
+        {"members": [0, 1]}, {"members": [1, 0], "roster": "ab" * 32}, {"members": [1, 1], "roster": "ab" * 32},
+        {"members": [-1, 1], "roster": "ab" * 32}, {"members": [True], "roster": "ab" * 32}, {"members": 3, "roster": ""},
+        {"members": [1 << 31], "roster": "ab" * 32}, {"members": [0, 1], "roster": "AB" * 32},
+        {"members": [0, 1], "roster": None}, {"members": [0, 1], "roster": "ab" * 32, "keys": []}, [0, 1],
+    ],
+)  # fmt: skip
+def test_a_cohort_of_another_shape_is_refused(cohort: object) -> None:
+    with pytest.raises(CodecError, match="cohort"):
+        request_from(sent(lambda header: header.update(cohort=cohort)))
+
+
 def test_a_refusal_carries_its_reason_and_code() -> None:
     said = Reply("run", 2, 1, (4,), "refused", reason="the cohort is too small", code="cohort")
     found = reply_from(said.to_bytes())
@@ -59,6 +82,7 @@ def test_a_reason_is_cut_to_what_a_log_can_bear_and_a_longer_one_is_no_reply() -
         "round": 1,
         "attempt": 0,
         "owner": 1,
+        "step": 1,
         "status": "refused",
         "ring": None,
         "dim": 0,
@@ -158,6 +182,7 @@ def test_an_ok_reply_without_its_message_or_with_floats_for_ring_elements_is_ref
         "round": 1,
         "attempt": 0,
         "owner": 1,
+        "step": 1,
         "status": "ok",
         "code": "",
         "reason": "",

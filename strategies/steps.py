@@ -1,0 +1,55 @@
+"""Steps: the exchanges of a masked attempt after its request. What they carry is made and read by `privacy.secagg` alone.
+
+| step | asks for                            | the answer holds                      |
+|------|-------------------------------------|---------------------------------------|
+| 1    | keys for this attempt (the request) | the owner's advertisement             |
+| 2    | shares of its secrets               | a sealed share for every other member |
+| 3    | a look at the shares it was dealt   | complaints, or none                   |
+| 4    | its masked vector                   | the vector, in the ring               |
+| 5    | agreement on who survived           | a signature                           |
+| 6    | what takes the masks off the sum    | shares, one for each member           |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .codec import CodecError, decode, encode
+from .messages import Request, address_in, request_from
+
+LAST = 6
+VECTOR = 4
+
+_STEP = {"kind", "run", "round", "attempt", "owner", "step"}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Ask one owner for step `number` (2 to 6) of the attempt that a `Request` began."""
+
+    run: str
+    round: int
+    attempt: int
+    owner: int
+    number: int
+    payload: bytes = field(repr=False)
+
+    def to_bytes(self) -> bytes:
+        """The frame that travels."""
+        header = {"kind": "step", "run": self.run, "round": self.round, "attempt": self.attempt, "owner": self.owner}
+        return encode({**header, "step": self.number}, {"payload": np.frombuffer(self.payload, np.uint8)})
+
+
+def asked_in(frame: bytes) -> Request | Step:
+    """The request or the step in a frame. Raises `CodecError`; looks nothing up and runs nothing."""
+    header, arrays = decode(frame)
+    if header.get("kind") != "step":
+        return request_from(frame)
+    if set(header) != _STEP or set(arrays) != {"payload"} or arrays["payload"].dtype != np.uint8:
+        raise CodecError("not a step of a masked attempt")
+    number = header["step"]
+    if not isinstance(number, int) or isinstance(number, bool) or not 2 <= number <= LAST:
+        raise CodecError(f"step {number!r} of a masked attempt; there are 2 to {LAST} after the request")
+    return Step(*address_in(header), number, arrays["payload"].tobytes())
