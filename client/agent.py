@@ -25,29 +25,21 @@ from typing import Any
 
 import torch
 
-from ..privacy.entropy import Entropy, SeededEntropy, SystemEntropy
-from ..privacy.ledger.store import Store, create
-from ..strategies import keyfile
 from ..strategies.codec import CodecError
 from ..strategies.control import SOCKET, ControlServer
-from ..strategies.federation import learner_for
 from ..strategies.lock import FolderLock
-from ..strategies.messages import Request, reply_from, request_from
+from ..strategies.messages import reply_from, request_from
 from ..strategies.notify import ALIVE, READY, STOPPING, notify
 from ..strategies.token import endpoint
-from ..tasks.device import device_named
-from .approvals import Approvals
-from .assets import Assets, ledger_file, open_assets
+from .assets import open_assets
 from .control import methods
-from .guard import Guard, SeededGuard
+from .desk import Desk
 from .home import ClientHome
 from .identity import Identity, load
 from .node import Delivery, Node
 from .refusal import RefusedError
-from .replies import Replies
-from .session import Session
 from .settings import load_settings
-from .worker import Worker, refusal_of
+from .worker import refusal_of
 
 log = logging.getLogger(__name__)
 
@@ -58,40 +50,6 @@ _PAUSED = "paused"
 
 class AgentError(RuntimeError):
     """This agent cannot be started like this."""
-
-
-class Desk:
-    """What the asset called `name` is worked with: its ledger, its session, and the worker of the newest run.
-
-    Raises `LedgerError`: also where there are replies, but the ledger that paid for them is gone.
-    """
-
-    def __init__(self, home: ClientHome, assets: Assets, name: str, owner: int, seed: int | None) -> None:
-        policy = assets.policy
-        self._assets, self._owner = assets, owner
-        self._entropy: Entropy = SystemEntropy() if seed is None else SeededEntropy(seed)
-        device = str(device_named())
-        self._learners = [
-            (asset, learner_for(asset.task, seed or 0, device)) for asset in assets.held if asset.name == name
-        ]
-        self._worker: tuple[str, Worker] | None = None
-        ledger, replies = ledger_file(home.ledgers, name), home.replies / name
-        for folder in (home.ledgers, home.replies):
-            keyfile.folder(folder)
-        if not ledger.exists() and not replies.exists():
-            create(ledger, name)
-        self.store = Store(ledger, name)
-        guard = Guard(policy, name, assets.installed, Approvals(home.pending))
-        permits = guard if seed is None else SeededGuard(guard)
-        self.session = Session(self.worker, permits, self.store, Replies(replies), policy.work.attempts)
-
-    def worker(self, request: Request) -> Worker:
-        """The owner's half of a run, with what it remembers of it."""
-        if self._worker is None or self._worker[0] != request.run:
-            asset = self._assets.find(request.recipe.terms.task)
-            learner = next(learner for held, learner in self._learners if held is asset)
-            self._worker = request.run, Worker(self._owner, learner, asset.examples, self._entropy)
-        return self._worker[1]
 
 
 class Agent:
