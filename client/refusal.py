@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from ..strategies.shown import shown
+
 _LONGEST = 1000  # characters of a reason: it may quote what a server sent, and ends up in logs
 
 Code: TypeAlias = Literal[
@@ -60,8 +62,7 @@ class RefusedError(Exception):
     """This owner does not take part in what was asked; the text may be told to the operator."""
 
     def __init__(self, reason: str, code: Code = "policy", remedy: str = "") -> None:
-        shown = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}…"
-        self.refusal = Refusal(code, shown, remedy)
+        self.refusal = Refusal(code, shown(reason, _LONGEST), remedy)
         super().__init__(str(self.refusal))
 
 

@@ -3,18 +3,22 @@
     "TACIT1\\0\\0" | u32 header length | header (UTF-8 JSON) | array 0 | array 1 | …
 
 The header lists each array's name, type and length in order. Ring elements are packed to b bits each. Nothing in a frame is
-ever executed or looked up by name; whatever does not parse exactly raises `CodecError`.
+ever executed or looked up by name; whatever does not parse exactly raises `CodecError`. Nothing is allocated by a length that
+was announced: arrays are views on bytes that came. Numbers are finite, because a NaN is neither above a limit nor below it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .shown import shown
 
 MAGIC = b"TACIT1\0\0"
 _HEADER_LIMIT = 1 << 20
@@ -27,7 +31,10 @@ _TYPES: dict[str, np.dtype[Any]] = {
 
 
 class CodecError(ValueError):
-    """Bytes that are no frame of this codec."""
+    """Bytes that are no frame of this codec. Its text may quote a stranger: one printable line, and a short one."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(shown(text))
 
 
 def encode(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -41,7 +48,10 @@ def encode(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> byt
             )
         rows.append([name, kind, len(array)])
         bodies.append(np.ascontiguousarray(array).data.cast("B") if len(array) else b"")
-    text = json.dumps({"header": dict(header), "arrays": rows}, separators=(",", ":")).encode()
+    try:
+        text = json.dumps({"header": dict(header), "arrays": rows}, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError as error:
+        raise CodecError(f"a header that is no JSON ({error}); only finite numbers travel") from error
     if len(text) > _HEADER_LIMIT:
         raise CodecError(f"header of {len(text)} bytes; at most {_HEADER_LIMIT}")
     return b"".join([MAGIC, struct.pack("<I", len(text)), text, *bodies])
@@ -56,7 +66,7 @@ def decode(frame: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     if size > _HEADER_LIMIT or start + size > len(frame):
         raise CodecError(f"header of {size} bytes in a frame of {len(frame)}")
     try:
-        text = json.loads(frame[start : start + size])
+        text = json.loads(frame[start : start + size], parse_constant=_number, parse_float=_number)
         header, rows = text["header"], text["arrays"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CodecError("the header is not the JSON of this protocol") from error
@@ -76,6 +86,13 @@ def decode(frame: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     return header, arrays
 
 
+def _number(text: str) -> float:
+    found = float(text)
+    if not math.isfinite(found):
+        raise ValueError(f"{text} is no finite number")
+    return found
+
+
 def _row(row: object) -> tuple[str, np.dtype[Any], int]:
     if not isinstance(row, list) or len(row) != 3:
         raise CodecError("an array is listed as [name, type, length]")
@@ -83,7 +100,7 @@ def _row(row: object) -> tuple[str, np.dtype[Any], int]:
     if not isinstance(name, str) or not isinstance(kind, str) or kind not in _TYPES:
         raise CodecError(f"array {name!r} has the unknown type {kind!r}")
     if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise CodecError(f"array {name!r} has the length {count!r}")
+        raise CodecError(f"array {name!r} has a length that is none")
     return name, _TYPES[kind], count
 
 

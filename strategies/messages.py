@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from .codec import CodecError, decode, encode, pack, unpack
+from .shown import shown
 from .terms import Terms, terms_from
 
 Status: TypeAlias = Literal["ok", "refused", "failed"]
@@ -32,6 +33,7 @@ _RECIPE = {"solver", "algorithm", "pipeline", "least", "most", "terms"}
 _REPLY = {"kind", "run", "round", "attempt", "owner", "step", "status", "code", "reason", "ring", "dim"}
 _COHORT = {"members", "roster"}
 _LONGEST_RUN, _LONGEST_REASON = 1000, 2000  # characters: both end up in logs
+_MOST_STAGES = 64  # each is work at the owner that no policy counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class Reply:
             "owner": self.owners[0],
             "step": self.step,
         }
-        header |= {"status": self.status, "code": self.code, "reason": self.reason[:_LONGEST_REASON]}
+        header |= {"status": self.status, "code": self.code, "reason": shown(self.reason, _LONGEST_REASON)}
         header |= {"ring": self.ring, "dim": 0}
         arrays: dict[str, np.ndarray[Any, Any]] = {}
         if self.payload is not None:
@@ -150,6 +152,8 @@ def request_from(frame: bytes) -> Request:
     rows = recipe.get("pipeline")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise CodecError("the request's pipeline is not a list of rows")
+    if len(rows) > _MOST_STAGES:
+        raise CodecError(f"a pipeline of {len(rows)} stages; at most {_MOST_STAGES}")
     if not isinstance(recipe.get("solver"), dict) or not isinstance(recipe.get("algorithm"), dict):
         raise CodecError("the request names no solver or no algorithm")
     least, most = recipe.get("least"), recipe.get("most")
@@ -169,8 +173,8 @@ def reply_from(frame: bytes) -> Reply:
     step = header.get("step")
     if header.get("kind") != "reply" or set(header) != _REPLY or status not in ("ok", "refused", "failed"):
         raise CodecError("not a reply")
-    if not isinstance(reason, str) or len(reason) > _LONGEST_REASON:
-        raise CodecError(f"a reply whose reason is no text of up to {_LONGEST_REASON} characters")
+    if not isinstance(reason, str) or len(reason) > _LONGEST_REASON or not reason.isprintable():
+        raise CodecError(f"a reply whose reason is no line of up to {_LONGEST_REASON} printable characters")
     if not isinstance(code, str) or re.fullmatch(r"[a-z-]{0,30}", code) is None:
         raise CodecError("a reply whose code is no short word")
     if not _count(step) or not _count(dim) or (ring is not None and not _count(ring)):
@@ -222,8 +226,8 @@ def address_in(header: Mapping[str, Any]) -> tuple[str, int, int, int]:
     run, round, attempt, owner = (header.get(key) for key in ("run", "round", "attempt", "owner"))
     if not isinstance(run, str) or not (_count(round) and _count(attempt) and _count(owner)):
         raise CodecError("the message does not say whose round it is of")
-    if not 0 < len(run) <= _LONGEST_RUN:
-        raise CodecError(f"the name of the run has {len(run)} characters, not 1 to {_LONGEST_RUN}")
+    if not 0 < len(run) <= _LONGEST_RUN or not run.isprintable():
+        raise CodecError(f"the name of the run has {len(run)} characters, not 1 to {_LONGEST_RUN} that print")
     return run, round, attempt, owner
 
 

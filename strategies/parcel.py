@@ -80,9 +80,9 @@ def stored(piece: memoryview) -> bytes:
 
 
 def piece_in(content: bytes) -> memoryview:
-    """The piece in an object. Raises `CodecError`."""
+    """The piece in an object. Raises `CodecError`, for a piece that is longer than `opened` counted too."""
     end = content.find(b"\0", 0, 64)
-    if end < 0 or not content.startswith(b"ArrayChunk  "):
+    if end < 0 or not content.startswith(b"ArrayChunk  ") or len(content) - end - 1 > PIECE:
         raise CodecError("an object that is no piece of a frame")
     return memoryview(content)[end + 1 :]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 
 import numpy as np
 import pytest
@@ -80,3 +81,20 @@ def test_packed_bytes_of_another_length_are_refused() -> None:
             pack(np.zeros(1, dtype=np.int64), bits)
         with pytest.raises(CodecError):
             unpack(np.zeros(1, dtype=np.uint8), bits, 1)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_no_limit_catches_does_not_pass(number: str) -> None:
+    text = f'{{"header":{{"norm":{number}}},"arrays":[]}}'.encode()
+    with pytest.raises(CodecError, match="not the JSON"):
+        decode(MAGIC + len(text).to_bytes(4, "little") + text)
+    with pytest.raises(CodecError, match="finite"):
+        encode({"norm": float(number)}, {})
+
+
+def test_an_error_is_one_short_line_whatever_it_quotes() -> None:
+    text = json.dumps({"header": {}, "arrays": [["\n\x1b[2J" * 10_000, "f4", 1]]}).encode()
+    with pytest.raises(CodecError) as told:
+        decode(MAGIC + len(text).to_bytes(4, "little") + text)
+    assert str(told.value).isprintable()
+    assert len(str(told.value)) <= 300

@@ -195,3 +195,27 @@ def test_an_ok_reply_without_its_message_or_with_floats_for_ring_elements_is_ref
         reply_from(encode({**header, "ring": None, "dim": 3}, {"total": np.zeros(2, np.float32)}))
     with pytest.raises(CodecError, match="bytes for"):
         reply_from(encode({**header, "ring": 20, "dim": 2**61}, {"total": np.zeros(2, np.uint8)}))
+
+
+@pytest.mark.parametrize("run", ["a\nb", "\x1b[2J", "\u202eevil", ""])
+def test_a_runs_name_is_one_printable_line(run: str) -> None:
+    """It is quoted in the logs of both sides."""
+    with pytest.raises(CodecError, match="name of the run"):
+        request_from(replace(REQUEST, run=run).to_bytes())
+    with pytest.raises(CodecError, match="name of the run"):
+        reply_from(Reply(run, 2, 1, (4,), "refused").to_bytes())
+
+
+def test_a_reason_is_one_printable_line() -> None:
+    """One side escapes what it quotes, the other believes nothing."""
+    sent = Reply("run", 2, 1, (4,), "refused", reason="no\nINFO approved").to_bytes()
+    assert reply_from(sent).reason == r"no\nINFO approved"
+    with pytest.raises(CodecError, match="printable"):
+        reply_from(sent.replace(rb"no\\nINFO", rb"no \nINFO"))
+
+
+def test_a_pipeline_has_no_more_stages_than_anybody_needs() -> None:
+    row = {"stage": "clip", "norm": 0.3}
+    assert len(request_from(replace(REQUEST, recipe=replace(RECIPE, pipeline=(row,) * 64)).to_bytes()).recipe.pipeline)
+    with pytest.raises(CodecError, match="65 stages"):
+        request_from(replace(REQUEST, recipe=replace(RECIPE, pipeline=(row,) * 65)).to_bytes())

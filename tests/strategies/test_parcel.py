@@ -67,3 +67,11 @@ def test_what_is_no_object_is_refused() -> None:
     for content in (b"", b"ArrayChunk  3", b"Array  3\0abc", b"x" * 100):
         with pytest.raises(CodecError):
             piece_in(content)
+
+
+def test_a_piece_is_no_longer_than_was_counted() -> None:
+    """A letter that names few pieces must not be a door for any number of bytes."""
+    whole = stored(memoryview(bytes(parcel.PIECE)))
+    assert len(piece_in(whole)) == parcel.PIECE
+    with pytest.raises(CodecError):
+        piece_in(whole + b"\0")
