@@ -143,7 +143,13 @@ def price_of(policy: PolicyFrame, plan: Plan, recipe: Recipe) -> Price:
         currency,
         event,
         min(1.0, final.delta_extra),
-        adversary="honest" if any(noise.place == "server" for noise in final.noise) else "semi-honest",
+        adversary=(
+            "honest"
+            if any(noise.place == "server" for noise in final.noise)
+            else final.masked.adversary
+            if final.masked
+            else "semi-honest"
+        ),
         basis="computational" if shared and final.masked else "statistical",
     )
 

@@ -166,8 +166,17 @@ def event_of(signal: Signal, observer: Observer) -> Event:
     noise = signal.noise[0]
     if noise.place == "server" and observer.who == "server":
         return NonPrivate("the server adds the noise and sees the sum without it")
-    if noise.place == "shared" and observer.who == "server" and not signal.masked:
+    if noise.place == "shared" and observer.who == "server" and signal.masked is None:
         return NonPrivate("without masks the server sees every contribution with one share of the noise only")
+    if (
+        noise.place == "shared"
+        and observer.who == "server"
+        and signal.masked
+        and observer.colluders > signal.masked.colluders
+    ):
+        return NonPrivate(
+            f"the masks withstand {signal.masked.colluders} owners who help the server, not {observer.colluders}"
+        )
     return _sum_event(signal, sum(each.variance for each in signal.noise), noise, observer)
 
 

@@ -8,7 +8,7 @@ to an owner, and what the accountant reads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -30,6 +30,8 @@ class Env:
     """The surroundings of one round: its randomness, number and attempt, and whose contributions are in the batch.
 
     `owner_ids` names the rows of a batch on the owner half; `survivors` those that are in the sum on the server half.
+    `measures` `[k, m]` is what they measured of the model, centred: see `stages.measure`.
+    `masked`: whoever sends has seen to it that nothing but the sum over the cohort becomes readable.
     """
 
     entropy: Entropy
@@ -37,6 +39,8 @@ class Env:
     attempt: int = 0
     owner_ids: tuple[int, ...] = ()
     survivors: tuple[int, ...] = ()
+    masked: bool = False
+    measures: Tensor | None = None
 
 
 StageState: TypeAlias = tuple[float, ...]
@@ -60,6 +64,10 @@ class Stage:
         """Server half, on the sum."""
         return total
 
+    def read(self, total: Tensor, signal: Signal) -> Mapping[str, float]:
+        """What the opened sum that enters this stage's server half tells besides the update, by name."""
+        return {}
+
     def initial(self) -> StageState:
         """What changes between rounds, before the first."""
         return ()
@@ -80,11 +88,13 @@ State: TypeAlias = tuple[StageState, ...]
 class Opened:
     """What a paid release reveals: the decoded sum `[d]`, and the total that entered each adapting stage's server half.
 
-    `seen[i]` is None for a stage without state: a total from outside the noise must not outlive the release.
+    `seen[i]` is None for a stage without state: a total from outside the noise must not outlive the release. `measures` is
+    what stages read off the sum besides the update.
     """
 
     total: Tensor
     seen: tuple[Tensor | None, ...]
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +121,9 @@ class Pipeline:
     def __post_init__(self) -> None:
         signals = [self.source]
         for stage in self.stages:
+            listens = bool(stage.initial()) or type(stage).read is not Stage.read
             require(
-                not (stage.initial() and signals[-1].noise),
+                not (listens and signals[-1].noise),
                 type(stage).__name__,
                 "it learns from the opened sum but stands after the noise, where it would see the sum without it",
                 "put it before every noise stage",
@@ -138,10 +149,12 @@ class Pipeline:
                 f"the sum has shape {tuple(total.shape)}; this pipeline's messages have {self.final.dim} numbers"
             )
         seen: list[Tensor | None] = []
+        measures: dict[str, float] = {}
         for stage, signal in zip(reversed(self.stages), reversed(self.signals[:-1]), strict=True):
             seen.append(total if stage.initial() else None)
+            measures |= stage.read(total, signal)
             total = stage.receive(total, signal, env)
-        return Opened(total, tuple(reversed(seen)))
+        return Opened(total, tuple(reversed(seen)), measures)
 
     def release(self, total: Tensor, env: Env, event: Event) -> Release:
         """The sum as an opaque Release that costs `event`; noise of the server half is drawn when it is opened."""

@@ -75,7 +75,7 @@ class Schedule:
         shared = bool(signal.noise) and signal.noise[0].place == "shared"
         server_noise = bool(signal.noise) and signal.noise[0].place == "server"
         basis: Basis = "computational" if shared and signal.masked else "statistical"
-        adversary: Adversary = "honest" if server_noise else "semi-honest"
+        adversary: Adversary = "honest" if server_noise else signal.masked.adversary if signal.masked else "semi-honest"
         return Claim(
             unit=signal.unit,
             observer=observer,

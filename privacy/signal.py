@@ -17,6 +17,7 @@ Unit: TypeAlias = Literal["example", "owner"]
 Relation: TypeAlias = Literal["add-remove", "zero-out", "replace-one"]
 Law: TypeAlias = Literal["gaussian", "discrete-gaussian", "skellam"]
 Place: TypeAlias = Literal["owner", "shared", "server"]
+Deviation: TypeAlias = Literal["semi-honest", "malicious"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,14 @@ class Noise:
 
 
 @dataclass(frozen=True, slots=True)
+class Masks:
+    """What hides single contributions: only the sum is readable to a server of this kind with up to so many colluding owners."""
+
+    adversary: Deviation
+    colluders: int
+
+
+@dataclass(frozen=True, slots=True)
 class Signal:
     """What is known of one owner's contribution: a vector of `dim` numbers.
 
@@ -48,12 +57,14 @@ class Signal:
     `ring`           b: the integers are kept mod 2^b
     `rounding_variance`  variance per coordinate and contribution that stochastic rounding added, in integers squared
     `noise`          all noise so far
-    `masked`         only the sum over the cohort is readable to whoever receives it
+    `masked`         what makes only the sum over the cohort readable to whoever receives it; None where nothing does
     `least`, `most`  fewest and most contributions that a sum of one round can hold
     `expected`       mean number of contributions a round: the public denominator; None where nobody said
     `peak`           largest magnitude of one coordinate of a contribution, save with probability 2⁻⁶⁰ a coordinate over
                      public randomness (a rotation); at most `bound`, and only ever used to size the ring
     `side`           how many of the last coordinates are not the update (a quantile bit), so must not be clipped again
+    `measured`       how many of these are what the owner measured of the model that it received
+    `examples`       public number of examples that an owner is taken to have; None where contributions do not count examples
     `prior`          event of one participation that the solver already carries (DP-SGD); the rest is post-processing
     `delta_extra`    total variation η between the noise of one release and the law that is accounted (samplers, continuous
                      limits); an (ε, δ) claim then holds with δ + (1 + e^ε)·η
@@ -68,7 +79,7 @@ class Signal:
     ring: int | None = None
     rounding_variance: float = 0.0
     noise: tuple[Noise, ...] = ()
-    masked: bool = False
+    masked: Masks | None = None
     least: int = 1
     most: int = 1
     prior: Event | None = None
@@ -77,6 +88,8 @@ class Signal:
     expected: float | None = None
     peak: float = math.inf
     side: int = 0
+    measured: int = 0
+    examples: float | None = None
 
     @property
     def reach(self) -> float:

@@ -212,7 +212,7 @@ def signal_rows(federation: Federation) -> tuple[Mapping[str, Any], ...]:
                 "stage": row[tag], "parameters": {key: value for key, value in row.items() if key != tag},
                 "prior": None if signal.prior is None else to_json(signal.prior),
                 "dim": signal.dim, "unit": signal.unit, "sensitivity": signal.sensitivity,
-                "bound": signal.bound, "scale": signal.scale, "ring": signal.ring, "masked": signal.masked,
+                "bound": signal.bound, "scale": signal.scale, "ring": signal.ring, "masked": signal.masked is not None,
                 "noise": [
                     {"law": n.law, "place": n.place, "std": math.sqrt(n.variance) * (signal.scale or 1.0)}
                     for n in signal.noise

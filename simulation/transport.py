@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..client.worker import RefusedError, Worker, agreed
+from ..client.worker import UNREADABLE, Plan, RefusedError, Worker, agreed, measure
 from ..privacy.entropy import Entropy
 from ..privacy.pipeline import Env
 from ..strategies.learner import Learner
@@ -92,7 +92,9 @@ class Vectorised:
                 stop_at_fault(
                     owner, first.round, "the local update is not finite (lower local.lr, or look at the data)"
                 )
-            env = Env(self.entropy, first.round, first.attempt, tuple(request.owner for request in group))
+            # Masks cancel in the sum, and the sum is all that leaves here.
+            owners_here = tuple(request.owner for request in group)
+            env = Env(self.entropy, first.round, first.attempt, owners_here, masked=True)
             part = plan.pipeline.send(updates, env).total()
             total = part if total is None else total + part
         ring = plan.pipeline.final.ring

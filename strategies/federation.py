@@ -17,6 +17,7 @@ from ..privacy.participation import PARTICIPATIONS, Participation, Participation
 from ..privacy.pipeline import Pipeline, PipelineError, Stage, pipeline
 from ..privacy.schedule import Schedule
 from ..privacy.stages.encode import Encode
+from ..privacy.stages.mask import Mask
 from ..privacy.stages.table import STAGES
 from ..tasks.catalogue import lookup
 from ..tasks.partition import PARTITIONS, Partition
@@ -163,7 +164,7 @@ def build(config: Config, folder: Path | None = None) -> Federation:
         most = participation.most(owners)
         least = max(1, math.floor(config.rounds.quorum * min(most, participation.expected(owners))))
         stages: list[Stage] = [
-            chosen(rows(row), "stage", STAGES, f"privacy.pipeline.{index}")
+            _completed(chosen(rows(row), "stage", STAGES, f"privacy.pipeline.{index}"), config)
             for index, row in enumerate(config.privacy.pipeline)
         ]
         try:
@@ -179,6 +180,13 @@ def build(config: Config, folder: Path | None = None) -> Federation:
     federation = Federation(config, task, partition, solver, algorithm, schedule, observer, units, delta, code)
     _check(federation)
     return federation
+
+
+def _completed(stage: Stage, config: Config) -> Stage:
+    """A stage with what it leaves to other parts of the configuration."""
+    if isinstance(stage, Mask) and stage.colluders is None:
+        return replace(stage, colluders=config.budget.colluders)
+    return stage
 
 
 def _settled(

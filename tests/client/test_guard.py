@@ -328,11 +328,12 @@ def test_approve_first_waits_for_a_person_and_then_for_exactly_what_was_shown(tm
 
 # --- masks, and the smallest cohort ---
 
-SKELLAM = (CLIP, {"stage": "encode"}, {"stage": "skellam", "noise_multiplier": 8.0}, {"stage": "mask"})
+MASK = {"stage": "mask", "colluders": 1}
+SKELLAM = (CLIP, {"stage": "encode"}, {"stage": "skellam", "noise_multiplier": 8.0}, MASK)
 
 
 def shared(least: int, noise: float = 8.0, masked: bool = True) -> Request:
-    rows = (CLIP, {"stage": "encode", "bits": 16}, {"stage": "skellam", "noise_multiplier": noise}, {"stage": "mask"})
+    rows = (CLIP, {"stage": "encode", "bits": 16}, {"stage": "skellam", "noise_multiplier": noise}, MASK)
     return recipe(pipeline=rows if masked else rows[:-1], least=least, most=max(least, 10))
 
 

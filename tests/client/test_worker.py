@@ -349,6 +349,7 @@ def test_nothing_but_the_message_leaves() -> None:
         "round",
         "attempt",
         "owner",
+        "step",
         "status",
         "code",
         "reason",

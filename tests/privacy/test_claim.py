@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 from tacit.privacy.claim import RULES, Claim, ClaimError, Observer, event_of, verdict
 from tacit.privacy.event import DiscreteGaussian, Gaussian, NonPrivate, Poisson, Skellam
-from tacit.privacy.signal import Noise, Signal
+from tacit.privacy.signal import Masks, Noise, Signal
 
 UNITS = ("owner", "example")
 RELATIONS = ("add-remove", "zero-out", "replace-one")
@@ -77,11 +77,24 @@ HIDDEN = NonPrivate
         (SHARES, {"least": 9}, "analyst", 2, DiscreteGaussian(100.0, 10.0, 100.0, 100, 7)),
         (SHARES, {"least": 9}, "analyst", 9, HIDDEN),
         (SHARES, {"least": 9}, "server", 0, HIDDEN),
-        (SHARES, {"least": 9, "masked": True}, "server", 0, DiscreteGaussian(100.0, 10.0, 100.0, 100, 9)),
-        (SHARES, {"least": 9, "masked": True}, "server", 4, DiscreteGaussian(100.0, 10.0, 100.0, 100, 5)),
-        (SHARES, {"least": 9, "masked": True}, "server", 12, HIDDEN),
+        (
+            SHARES,
+            {"least": 9, "masked": Masks("malicious", 4)},
+            "server",
+            0,
+            DiscreteGaussian(100.0, 10.0, 100.0, 100, 9),
+        ),
+        (
+            SHARES,
+            {"least": 9, "masked": Masks("malicious", 4)},
+            "server",
+            4,
+            DiscreteGaussian(100.0, 10.0, 100.0, 100, 5),
+        ),
+        (SHARES, {"least": 9, "masked": Masks("malicious", 20)}, "server", 12, HIDDEN),
         (SKELLAM, {"least": 9}, "owners", 1, Skellam(800.0, 10.0, 100.0)),
-        (SKELLAM, {"least": 9, "masked": True}, "server", 0, Skellam(900.0, 10.0, 100.0)),
+        (SHARES, {"least": 9, "masked": Masks("malicious", 3)}, "server", 4, HIDDEN),
+        (SKELLAM, {"least": 9, "masked": Masks("malicious", 4)}, "server", 0, Skellam(900.0, 10.0, 100.0)),
     ],
 )
 def test_the_event_that_an_observer_faces(

@@ -80,14 +80,15 @@ def test_separation_saves_rounds() -> None:
     [
         ([CENTRAL], "statistical", "honest"),
         ([OwnGaussian(2.0)], "statistical", "semi-honest"),
-        ([Encode(20), Shares(2.0), Mask()], "computational", "semi-honest"),
+        ([Encode(20), Shares(2.0), Mask()], "computational", "malicious"),
+        ([Encode(20), Shares(2.0), Mask("semi-honest")], "computational", "semi-honest"),
     ],
 )
 def test_a_claim_says_what_it_rests_on(stages: list, basis: str, adversary: str) -> None:
     claim = schedule(Everyone(), *stages).claim(ANALYST, "zero-out")
     assert (claim.basis, claim.adversary) == (basis, adversary)
     assert claim.unit == "owner"
-    assert 0 < claim.delta_extra < 1e-12
+    assert 0 < claim.delta_extra < 1e-9
     assert claim.why
 
 

@@ -2,13 +2,13 @@
 
 import pytest
 from tacit.privacy.pipeline import PipelineError
-from tacit.privacy.signal import Signal
+from tacit.privacy.signal import Masks, Signal
 from tacit.privacy.stages import order
 
 REAL = Signal(2, "owner", bound=1.0)
 LATTICE = Signal(2, "owner", bound=1.0, scale=0.1)
 RING = Signal(2, "owner", bound=1.0, scale=0.1, ring=20)
-MASKED = Signal(2, "owner", bound=1.0, scale=0.1, ring=20, masked=True)
+MASKED = Signal(2, "owner", bound=1.0, scale=0.1, ring=20, masked=Masks("malicious", 0))
 
 
 @pytest.mark.parametrize(

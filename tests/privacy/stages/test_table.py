@@ -17,7 +17,7 @@ ROWS = [
     {"stage": "encode", "bits": 24, "step": 0.5, "max_noise_multiplier": 3.0},
     {"stage": "discrete-gaussian", "noise_multiplier": 1.0},
     {"stage": "skellam", "noise_multiplier": 1.0},
-    {"stage": "mask"},
+    {"stage": "mask", "adversary": "malicious", "colluders": 2},
 ]
 
 
@@ -45,7 +45,7 @@ def test_what_is_none_is_left_out() -> None:
         ({"norm": 1.0}, "stage = None: unknown; known: clip, "),
         ({"stage": ["clip"]}, "stage = ['clip']: unknown"),
         ({"stage": "clip", "norm": 1.0, "nrom": 2}, "nrom = 2: unknown key; did you mean 'norm'?"),
-        ({"stage": "mask", "bits": 2}, "bits = 2: unknown key; mask takes no keys"),
+        ({"stage": "mask", "bits": 2}, "bits = 2: unknown key; mask takes adversary, colluders"),
         ({"stage": "clip"}, "norm: missing; give it a value"),
         ({"stage": "clip", "norm": "0.3"}, "norm = '0.3': input should be a valid number"),
         ({"stage": "clip", "norm": True}, "norm = True"),
