@@ -135,11 +135,17 @@ class BudgetFrame(Frame):
     )
 
 
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 class EvaluationFrame(Frame):
-    """How progress is measured; only public data is free."""
+    """How progress is measured. Public data is free; owners' data needs the stage `measure`, whose numbers are noised."""
 
     every: int = Field(default=5, gt=0, description="evaluate every so many rounds, and after the last")
-    on: Literal["public-test"] = Field(default="public-test", description="the data that metrics are computed on")
+    on: Annotated[tuple[Literal["public-test", "owners"], ...], BeforeValidator(_listed)] = Field(
+        default=("public-test",), min_length=1, description="the data that metrics are computed on, one or both"
+    )
 
 
 class ServerFrame(Frame):

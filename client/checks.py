@@ -15,6 +15,7 @@ from ..privacy.ledger.account import Account
 from ..privacy.participation import Cyclic
 from ..privacy.stages.adaptive import AdaptiveClip
 from ..privacy.stages.clip import Clip
+from ..privacy.stages.measure import measure_in
 from ..strategies.gradients import ClippedGradient, DpSgd
 from ..strategies.messages import Recipe, Request
 from ..strategies.solvers import Adam, Prox, Sgd
@@ -93,6 +94,11 @@ def stage_faults(policy: PolicyFrame, plan: Plan, recipe: Recipe) -> Iterator[Re
                 f"cohort of {policy.smallest_cohort}" + (f" less {policy.colluders} colluders" if policy.colluders else ""),
                 f"at least {policy.noise_multiplier:g} times is required",
             )  # fmt: skip
+    if not policy.measure and measure_in(plan.pipeline) is not None:
+        yield Refusal(
+            "measure", "models are not measured on the data here, not even under noise",
+            "take the stage measure out, or the owner sets measure = true",
+        )  # fmt: skip
     if policy.mask and not plan.pipeline.final.masked:
         yield Refusal(
             "mask", "messages would be readable one by one; only securely aggregated sums may leave", "add mask"

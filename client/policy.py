@@ -22,6 +22,7 @@ from .hours import HoursError, Window, window
 StageName = Literal[
     "clip",
     "adaptive-clip",
+    "measure",
     "rotate",
     "central-gaussian",
     "own-gaussian",
@@ -99,6 +100,10 @@ class PolicyFrame(Frame):
     clip: float | None = Field(default=None, gt=0, description="longest clipping norm; a clip is then required")
     noise_multiplier: float | None = Field(
         default=None, gt=0, description="least noise over the sensitivity, counted at the smallest cohort"
+    )
+    measure: bool = Field(
+        default=False,
+        description="whether models may be measured on the data, in the update's vector and under its noise",
     )
     mask: bool = Field(default=False, description="whether only securely aggregated sums may leave")
     stages: tuple[StageName, ...] = Field(default=(), description="stages that must be there, in this order")

@@ -21,6 +21,7 @@ Code: TypeAlias = Literal[
     "stages",  # a stage that the policy requires is missing or stands elsewhere
     "clip",  # no clip, or a longer one than is permitted
     "noise",  # no noise, or less than is permitted
+    "measure",  # the policy permits no evaluation on the data
     "mask",  # the policy requires secure aggregation
     "unit",  # what is protected is not what the policy budgets for
     "relation",  # neighbours are not those that the policy budgets for

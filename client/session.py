@@ -208,7 +208,8 @@ def contribution(worker: Worker, request: Request, plan: Plan) -> tuple[Tensor, 
     if plan.pipeline.source.prior is not None:
         return replace(worker, examples=worker.examples.subset([])).contribute(request)
     nothing = Dense(torch.zeros(1, plan.pipeline.source.dim))
-    env = Env(worker.entropy, request.round, request.attempt, (worker.owner,))
+    unmeasured = torch.zeros(1, plan.pipeline.final.measured)
+    env = Env(worker.entropy, request.round, request.attempt, (worker.owner,), measures=unmeasured)
     return plan.pipeline.send(nothing, env).dense()[0], plan.pipeline.final.ring
 
 

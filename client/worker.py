@@ -18,17 +18,21 @@ from torch import Tensor
 from ..config import ConfigError, chosen
 from ..privacy.entropy import Entropy
 from ..privacy.pipeline import Env, Pipeline, PipelineError, pipeline
+from ..privacy.stages.measure import Measure
 from ..privacy.stages.table import STAGES
 from ..privacy.updates import Dense
 from ..strategies.algorithms import ALGORITHMS, Algorithm
 from ..strategies.learner import Learner
 from ..strategies.local import Solver, streams_of
+from ..strategies.measuring import Measured, measured
 from ..strategies.messages import Recipe, Reply, Request, request_from
 from ..strategies.solvers import SOLVERS
 from ..tasks.examples import Examples
 from .refusal import RefusedError as RefusedError
 
 log = logging.getLogger(__name__)
+
+UNREADABLE = "the loss of an example is not finite (look at the data)"
 
 
 class Policy(Protocol):
@@ -82,6 +86,9 @@ def plan_of(recipe: Recipe, learner: Learner) -> Plan:
         stages = [chosen(row, "stage", STAGES, f"pipeline.{i}") for i, row in enumerate(recipe.pipeline)]
         algorithm.check(solver)
         solver.check(learner.module)
+        blind = learner.correct is None and any(isinstance(s, Measure) and "accuracy" in s.of for s in stages)
+        if blind:
+            raise PipelineError('measure: nothing is right or wrong in this task; give of = ["loss"]')
         source = solver.declare(algorithm.width * learner.dim, recipe.least, recipe.most)
         return Plan(solver, algorithm, pipeline(source, stages))
     except (ConfigError, PipelineError) as error:
@@ -92,7 +99,7 @@ def plan_of(recipe: Recipe, learner: Learner) -> Plan:
 
 
 def _log_fault(owner: int, round: int, what: str) -> None:
-    log.warning("round %d: %s; a zero vector took part in its place", round, what)
+    log.warning("round %d: %s; zeros took part in its place", round, what)
 
 
 @dataclass(slots=True)
@@ -125,12 +132,15 @@ class Worker:
             raise RefusedError(f"the request is for owner {request.owner}; this is owner {self.owner}", "address")
         plan = agreed(request, self.learner)
         self.policy.check(request, plan.pipeline)
+        found = measure(plan, self.learner, request, self.examples, self.entropy)
         update, self.memory = train(plan, self.learner, request, self.examples, self.entropy, self.memory)
         if not torch.isfinite(update).all():
             self.on_fault(
                 self.owner, request.round, "the local update is not finite (lower local.lr, or look at the data)"
             )
-        env = Env(self.entropy, request.round, request.attempt, (self.owner,))
+        if not found.readable:
+            self.on_fault(self.owner, request.round, UNREADABLE)
+        env = Env(self.entropy, request.round, request.attempt, (self.owner,), measures=found.row[None])
         messages = plan.pipeline.send(Dense(update[None]), env)
         return messages.dense()[0], plan.pipeline.final.ring
 
@@ -139,6 +149,12 @@ def refusal_of(request: Request, owner: int, error: RefusedError) -> Reply:
     """The reply of `owner` that refuses `request`."""
     where = (request.run, request.round, request.attempt, (owner,))
     return Reply(*where, "refused", reason=str(error), code=error.refusal.code)
+
+
+def measure(plan: Plan, learner: Learner, request: Request, examples: Examples, entropy: Entropy) -> Measured:
+    """What one owner measures of the model that it received, before it trains; nothing where the plan asks for nothing."""
+    streams = streams_of(entropy, request.round, request.owner, request.attempt)
+    return measured(plan.pipeline, learner, request.weights, examples, streams)
 
 
 def train(

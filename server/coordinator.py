@@ -19,6 +19,7 @@ from ..privacy.entropy import Entropy
 from ..privacy.event import Event
 from ..privacy.ledger.memory import BudgetError, Ledger
 from ..privacy.pipeline import Env, Pipeline, State
+from ..privacy.stages.measure import Estimate, estimates
 from ..strategies.federation import Federation
 from ..strategies.messages import Reply, Request
 from ..strategies.transport import Transport
@@ -46,7 +47,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round did. `sampled` and `survived` are the operator's: they name a secretly drawn cohort's size."""
+    """What one round did. `sampled` and `survived` are the operator's: they name a secretly drawn cohort's size.
+
+    `measured` is what owners found of the model that the round began with, under the round's own noise.
+    """
 
     number: int
     attempt: int
@@ -56,6 +60,7 @@ class Round:
     norm: float
     state: State
     event: Event = field(repr=False)
+    measured: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,10 @@ class Coordinator:
         after = Progress(number, weights, state, concrete.learn(progress.pipeline, opened))
         seconds = time.perf_counter() - started
         norm = float(torch.linalg.vector_norm(mean))
-        return after, Round(number, attempt, sampled, len(summed.owners), seconds, norm, progress.pipeline, event)
+        measured = estimates(concrete, opened, self._present(summed))
+        return after, Round(
+            number, attempt, sampled, len(summed.owners), seconds, norm, progress.pipeline, event, measured
+        )
 
     def _afforded(self, number: int, concrete: Pipeline) -> Event:
         """The event of this round's own pipeline, if the ledger affords it; raises `BudgetError` before anyone is asked."""
@@ -196,6 +204,18 @@ class Coordinator:
         if federation.config.private:
             return federation.schedule.participation.expected(federation.population)
         return float(max(1, len(summed.owners)))
+
+    def _present(self, summed: Tally) -> float:
+        """How many owners measured: the true number where it is public, the expected one where it tells of somebody.
+
+        Who answers is public, and depends on no data (PRIVACY.md 12), but for two cases: under add-remove an owner's presence
+        is what is hidden, and a secret draw amplifies only while its size is one too (PRIVACY.md 1).
+        """
+        federation, privacy = self._federation, self._federation.config.privacy
+        hidden = privacy.unit == "owner" and privacy.relation == "add-remove"
+        if hidden or federation.schedule.participation.secret:
+            return self._denominator(summed)
+        return float(len(summed.owners))
 
     def checkpoint(self, progress: Progress, extra: Mapping[str, Any], memories: Mapping[int, Tensor]) -> Checkpoint:
         """The run's state as a checkpoint; `memories` are what simulated owners remember."""

@@ -71,7 +71,8 @@ def _rounds(run: ServedRun, members: Members, address: Address, bell: Path, stor
             f"ask anew"
         )
     federation = build(config)
-    federation.task.testing()
+    if "public-test" in config.evaluation.on:
+        federation.task.testing()
     total, _ = affordable_rounds(federation)
     nodes = members.nodes()
     gone = [number for number in order.seats if number not in nodes]
@@ -139,13 +140,15 @@ def _save(run: ServedRun, whole: Checkpoint, progress: Progress) -> None:
 def _row(record: Round, seconds: float) -> dict[str, Any]:
     return {
         "round": record.number, "attempt": record.attempt, "sampled": record.sampled, "survived": record.survived,
-        "seconds": seconds, "metrics": None,
+        "seconds": seconds, "metrics": None, "measured": {name: each.to_json() for name, each in record.measured.items()},
     }  # fmt: skip
 
 
 def _metrics(federation: Federation, progress: Progress, seed: int | None) -> dict[str, float]:
-    """The model's measures on the task's public test data."""
+    """The model's measures on the task's public test data, where these are wanted."""
     task = federation.task
+    if "public-test" not in federation.config.evaluation.on:
+        return {}
     module = initial(task, seed or 0)
     task.trainable(module).unflatten_into(module, federation.algorithm.final(progress.weights, progress.algorithm))
     return dict(evaluate(task, module, task.testing()))

@@ -38,6 +38,7 @@ def policy_text(federation: Federation, seeded: bool) -> str:
         "tasks": [task], "unit": final.unit, "relation": config.privacy.relation,
         "observer": config.budget.observer, "colluders": config.budget.colluders,
         "smallest_cohort": federation.pipeline.source.least, "delta": federation.delta,
+        "measure": final.measured > 0,
         "stages": [row["stage"] for row in config.privacy.pipeline],
     }  # fmt: skip
     values["epsilon"] = math.inf if seeded else _needed(federation, values)

@@ -21,17 +21,20 @@ if TYPE_CHECKING:
 class RoundRow:
     """One evaluated round: its number, metrics on public data, the ε of the budget's claim so far, seconds since the start.
 
-    Nothing here names or counts the owners of a secretly drawn cohort.
+    `measured` is what owners found of the model that the round began with: a noised `value` with the noise's standard
+    `error`, by name. Nothing here names or counts the owners of a secretly drawn cohort.
     """
 
     number: int
     metrics: Mapping[str, float]
     epsilon: float
     seconds: float
+    measured: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The row as `rounds.jsonl` and `result.json` hold it."""
-        return {"round": self.number, "metrics": dict(self.metrics), "epsilon": self.epsilon, "seconds": self.seconds}
+        row = {"round": self.number, "metrics": dict(self.metrics), "epsilon": self.epsilon, "seconds": self.seconds}
+        return row | ({"measured": {name: dict(each) for name, each in self.measured.items()}} if self.measured else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,14 @@ class Run:
         import pandas as pd
 
         rows = [
-            {"round": row.number, **row.metrics, "epsilon": row.epsilon, "seconds": row.seconds} for row in self.rounds
+            {
+                "round": row.number,
+                **row.metrics,
+                **_columns(row.measured),
+                "epsilon": row.epsilon,
+                "seconds": row.seconds,
+            }
+            for row in self.rounds
         ]
         return pd.DataFrame(rows)
 
@@ -98,3 +108,9 @@ class Run:
             "notes": list(self.notes),
             "timing": {"seconds": self.timing.seconds, "clients_per_second": self.timing.clients_per_second},
         }
+
+
+def _columns(measured: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """`owners_accuracy`, `owners_accuracy_error`, …"""
+    values = {f"owners_{name}": each["value"] for name, each in measured.items()}
+    return values | {f"owners_{name}_error": each["error"] for name, each in measured.items()}

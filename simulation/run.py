@@ -99,7 +99,7 @@ class Simulation:
                 self.seconds = time.perf_counter() - started
                 row = None
                 if record.number % every == 0 or record.number == self.total:
-                    row = self._evaluate(record.number)
+                    row = self._evaluate(record)
                     self.rows.append(row)
                 self._settle()
                 if self.checkpoint is not None and time.monotonic() - saved > _CHECKPOINT_EVERY:
@@ -163,11 +163,12 @@ class Simulation:
         """Every claim that the rounds so far support, the budget's observer first."""
         return tuple(figures(claim, self.federation.delta) for claim in self.federation.claims(self.progress.round))
 
-    def _evaluate(self, number: int) -> RoundRow:
-        federation = self.federation
-        module = self._module(self.model_vector())
-        metrics = evaluate(federation.task, module, federation.task.testing())
-        return RoundRow(number, metrics, epsilon_after(federation, number), self.seconds)
+    def _evaluate(self, record: Round) -> RoundRow:
+        federation, metrics = self.federation, dict[str, float]()
+        if "public-test" in federation.config.evaluation.on:
+            metrics = evaluate(federation.task, self._module(self.model_vector()), federation.task.testing())
+        measured = {name: each.to_json() for name, each in record.measured.items()}
+        return RoundRow(record.number, metrics, epsilon_after(federation, record.number), self.seconds, measured)
 
     def _module(self, vector: Tensor) -> nn.Module:
         """The module with `vector` in it; what does not train is as the seed made it, for owners and here."""
@@ -279,7 +280,8 @@ def prepare(
         memories = {n: t for n, t in found.tensors.items() if n.startswith("memory.")}
         transport.memories.update({int(name.removeprefix("memory.")): tensor for name, tensor in memories.items()})
         simulation.rows = [
-            RoundRow(r["round"], r["metrics"], float(r["epsilon"]), r["seconds"]) for r in found.facts["rows"]
+            RoundRow(r["round"], r["metrics"], float(r["epsilon"]), r["seconds"], r.get("measured", {}))
+            for r in found.facts["rows"]
         ]
         simulation.seconds, simulation.trained = found.facts["seconds"], found.facts["trained"]
         simulation._settle()

@@ -94,7 +94,8 @@ class Vectorised:
                 )
             # Masks cancel in the sum, and the sum is all that leaves here.
             owners_here = tuple(request.owner for request in group)
-            env = Env(self.entropy, first.round, first.attempt, owners_here, masked=True)
+            measures = self._measured(plan, group)
+            env = Env(self.entropy, first.round, first.attempt, owners_here, masked=True, measures=measures)
             part = plan.pipeline.send(updates, env).total()
             total = part if total is None else total + part
         ring = plan.pipeline.final.ring
@@ -102,3 +103,14 @@ class Vectorised:
             total = torch.remainder(total, 1 << ring)
         owners = tuple(request.owner for request in present)
         return [Reply(first.run, first.round, first.attempt, owners, "ok", total, ring)]
+
+    def _measured(self, plan: Plan, group: Sequence[Request]) -> Tensor:
+        """What each owner of the group measures of the model that it received, `[k, m]`."""
+        rows = []
+        for request in group:
+            examples = self.population.examples(request.owner)
+            found = measure(plan, self.learner, request, examples, self.entropy)
+            if not found.readable:
+                stop_at_fault(request.owner, request.round, UNREADABLE)
+            rows.append(found.row)
+        return torch.stack(rows)

@@ -183,7 +183,8 @@ def result(home: ServerHome, name: str, tasks: Path | None = None) -> Run:
     for line in lines:
         if line["metrics"] is not None:
             spent = math.inf if seed is not None else epsilon_after(federation, line["round"] + lost)
-            rows.append(RoundRow(line["round"], line["metrics"], spent, math.nan if hidden else line["seconds"]))
+            passed = math.nan if hidden else line["seconds"]
+            rows.append(RoundRow(line["round"], line["metrics"], spent, passed, line.get("measured", {})))
     if not rows:
         raise UpError(f"run {name} was stopped before its first evaluation; set evaluation.every = 1 and ask anew")
     notes = [why] if how == "stopped" else []

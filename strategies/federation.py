@@ -18,8 +18,10 @@ from ..privacy.pipeline import Pipeline, PipelineError, Stage, pipeline
 from ..privacy.schedule import Schedule
 from ..privacy.stages.encode import Encode
 from ..privacy.stages.mask import Mask
+from ..privacy.stages.measure import measure_in
 from ..privacy.stages.table import STAGES
 from ..tasks.catalogue import lookup
+from ..tasks.metrics import LossOnly
 from ..tasks.partition import PARTITIONS, Partition
 from ..tasks.task import Task, TaskError, initial
 from ..tasks.version import code_of
@@ -283,6 +285,7 @@ def _check(federation: Federation) -> None:
             'it at one; deal each example once (iid, dirichlet), or protect owners: privacy.unit = "owner"'
         )
     _check_adapting(federation.pipeline)
+    _check_measured(federation)
     if config.private:
         _refuse_nothing(config, federation.schedule, federation.observer)
 
@@ -299,6 +302,28 @@ def _check_adapting(line: Pipeline) -> None:
                 f"privacy.pipeline.{index}.step = {stage.step:g}: it stays while adaptive-clip changes the norm, and the noise "
                 f"in steps would no longer be what is charged; leave step out, which then follows the norm"
             )
+
+
+def _check_measured(federation: Federation) -> None:
+    """Raise `ConfigError` unless what is to be evaluated at the owners is what they measure."""
+    found, on = measure_in(federation.pipeline), federation.config.evaluation.on
+    if "owners" in on and found is None:
+        raise ConfigError(
+            'evaluation.on = "owners", but nothing is measured there; put { stage = "measure" } into privacy.pipeline, behind '
+            "the clip and before encode and noise"
+        )
+    if found is None:
+        return
+    if "owners" not in on:
+        raise ConfigError(
+            f"evaluation.on = {list(on)!r}, but a measure in privacy.pipeline makes owners evaluate, and widens the noise; add "
+            f'"owners" to evaluation.on, or take the stage out'
+        )
+    if "accuracy" in found[0].of and isinstance(federation.task.metrics, LossOnly):
+        raise ConfigError(
+            f"privacy.pipeline: measure: of = {list(found[0].of)!r}, but nothing is right or wrong in task "
+            f'{federation.task.name}; give of = ["loss"]'
+        )
 
 
 def affordable_rounds(federation: Federation) -> tuple[int, list[str]]:
@@ -331,4 +356,5 @@ def affordable_rounds(federation: Federation) -> tuple[int, list[str]]:
 def learner_for(task: Task, seed: int, device: str = "cpu") -> Learner:
     """The task's model as everybody starts from it under `seed`, ready for owners to take turns with."""
     module = initial(task, seed, device)
-    return Learner(module, task.loss, task.trainable(module), device)
+    correct = None if isinstance(task.metrics, LossOnly) else task.metrics.correct
+    return Learner(module, task.loss, task.trainable(module), device, correct)

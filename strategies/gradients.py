@@ -58,6 +58,7 @@ class ClippedGradient:
             bound=_HEADROOM * self.norm,
             least=least,
             most=most,
+            examples=self.denominator,
         )
 
     def check(self, module: nn.Module) -> None:

@@ -17,21 +17,26 @@ if TYPE_CHECKING:
     from ..tasks.trainable import Trainable
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+Correct: TypeAlias = Callable[[Tensor, Tensor], Tensor | None]
 
 
 class Learner:
-    """One module, reused by every owner in turn; `loss(outputs, targets)` gives one number per example `[B]`.
+    """One module, reused by every owner in turn; `loss(outputs, targets)` gives one number per example `[B]`, and so does
+    `correct`, in [0, 1], where there is a right and a wrong.
 
     The weights enter by argument, and a turn begins and ends with the parameters and buffers that the module had when the
     learner was made, so nothing passes from one owner to the next. A learner serves one owner at a time:
     each thread makes its own.
     """
 
-    __slots__ = ("_buffers", "_checked", "_initial", "_parameters", "device", "loss", "module", "trainable")
+    __slots__ = ("_buffers", "_checked", "_initial", "_parameters", "correct", "device", "loss", "module", "trainable")
 
-    def __init__(self, module: nn.Module, loss: Loss, trainable: Trainable, device: str = "cpu") -> None:
+    def __init__(
+        self, module: nn.Module, loss: Loss, trainable: Trainable, device: str = "cpu", correct: Correct | None = None
+    ) -> None:
         self.module = module.to(device)
         self.loss = loss
+        self.correct = correct
         self.trainable = trainable
         self.device = device
         self._parameters = trainable.parameters(self.module)
@@ -73,6 +78,29 @@ class Learner:
         """The loss of every example `[B]` at `weights` `[d]`; leaves `weights` in the module."""
         self.trainable.unflatten_into(self.module, weights)
         return per_example(self.loss, self.module(examples.inputs), examples.targets)
+
+    def judged(self, weights: Tensor, examples: Examples, per: int) -> tuple[Tensor, Tensor | None]:
+        """The loss of every example at `weights` and how right it is, `[B]` float64 on the CPU, `per` examples at a time.
+
+        In evaluation mode and without gradients; leaves `weights` and that mode in the module, which a `turn` puts right.
+        """
+        self.trainable.unflatten_into(self.module, weights.to(self.device))
+        self.module.eval()
+        losses, rights = [torch.zeros(0)], [torch.zeros(0)]
+        with torch.no_grad():
+            for start in range(0, len(examples), per):
+                inputs, targets = (
+                    each[start : start + per].to(self.device) for each in (examples.inputs, examples.targets)
+                )
+                outputs = self.module(inputs)
+                losses.append(per_example(self.loss, outputs, targets).cpu())
+                right = None if self.correct is None else self.correct(outputs, targets)
+                if right is None:
+                    rights = []
+                elif rights:
+                    rights.append(right.cpu())
+        known = self.correct is not None and bool(rights)
+        return torch.cat(losses).to(torch.float64), torch.cat(rights).to(torch.float64) if known else None
 
     def gradient(self, weights: Tensor, examples: Examples) -> Tensor:
         """∇ of the mean loss over `examples` at `weights`, `[d]` float32; zero over no examples."""

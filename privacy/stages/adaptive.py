@@ -55,7 +55,10 @@ class AdaptiveClip(Stage):
             signal.unit == "owner", "adaptive-clip", "the unit is an example, but the bit is an owner's",
             'use clip, or unit = "owner"',
         )  # fmt: skip
-        require(signal.side == 0, "adaptive-clip", "another adaptive-clip stands before it", "keep one")
+        require(
+            signal.side == 0, "adaptive-clip", "another adaptive-clip or a measure stands before it",
+            "keep one, and put it first",
+        )  # fmt: skip
         require(
             signal.prior is None, "adaptive-clip", "the solver's own noise does not cover the bit", "use clip instead"
         )

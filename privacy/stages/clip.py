@@ -44,8 +44,8 @@ class Clip(Stage):
         require(
             signal.side == 0,
             "clip",
-            "it would clip the quantile bit of adaptive-clip with the update",
-            "keep one of the two, or put clip first",
+            "it would clip numbers that are not the update with it: those of adaptive-clip or measure",
+            "put clip first",
         )
         return clipped(signal, self.norm)
 

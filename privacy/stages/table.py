@@ -13,6 +13,7 @@ from .clip import Clip
 from .discrete import DiscreteGaussian
 from .encode import Encode
 from .mask import Mask
+from .measure import Measure
 from .own import OwnGaussian
 from .rotate import Rotate
 from .skellam import Skellam
@@ -20,6 +21,7 @@ from .skellam import Skellam
 STAGES: Mapping[str, type[Stage]] = {
     "clip": Clip,
     "adaptive-clip": AdaptiveClip,
+    "measure": Measure,
     "rotate": Rotate,
     "central-gaussian": CentralGaussian,
     "own-gaussian": OwnGaussian,
