@@ -1,16 +1,16 @@
 """Coordinator: runs the rounds. Knows no Flower and no engine; it asks a Transport and pays a Ledger.
 
-A round is a generator of phases; a phase is one `Transport.gather`. Plain rounds have one phase. What is released was
-charged first; a round below quorum releases nothing and is tried again as a new attempt with fresh noise.
+A round is a generator of phases; a phase is one `Transport.gather` (see `phases`). What is released was charged first; a
+round below quorum releases nothing and is tried again as a new attempt with fresh noise.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,10 +21,11 @@ from ..privacy.ledger.memory import BudgetError, Ledger
 from ..privacy.pipeline import Env, Pipeline, State
 from ..privacy.stages.measure import Estimate, estimates
 from ..strategies.federation import Federation
-from ..strategies.messages import Reply, Request
+from ..strategies.messages import Request
 from ..strategies.transport import Transport
 from .checkpoint import Checkpoint
-from .tally import Tally, tally
+from .phases import Phases, Protocol, plain_round
+from .tally import Tally
 
 
 class RoundError(RuntimeError):
@@ -63,33 +64,17 @@ class Round:
     measured: Mapping[str, Estimate] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """One exchange: requests out, replies in before the deadline."""
-
-    requests: tuple[Request, ...]
-    deadline: float
-
-
-Phases: TypeAlias = Generator[Phase, list[Reply], Tally]
-
-
-def plain_round(requests: tuple[Request, ...], deadline: float, concrete: Pipeline) -> Phases:
-    """One phase: every owner sends its message in the clear of the transport; the sum is made here."""
-    replies = yield Phase(requests, deadline)
-    return tally(replies, requests, concrete)
-
-
 class Coordinator:
     """`total` rounds of one federation over one transport, paid from one ledger.
 
     `first(round)` is the first attempt number of a round: above 0 where an earlier process released that round and was
-    killed before its checkpoint, so that no attempt is released twice (PRIVACY.md 16).
+    killed before its checkpoint, so that no attempt is released twice (PRIVACY.md 16). `protocol` is how one attempt asks its
+    owners and comes by their sum.
     """
 
     def __init__(
         self, federation: Federation, transport: Transport, ledger: Ledger, entropy: Entropy, run: str, total: int,
-        first: Callable[[int], int] = _first,
+        first: Callable[[int], int] = _first, protocol: Protocol = plain_round,
     ) -> None:  # fmt: skip
         self._federation = federation
         self._transport = transport
@@ -99,6 +84,7 @@ class Coordinator:
         self._total = total
         self._draws: dict[tuple[int, int], list[int]] = {}
         self._first = first
+        self._protocol = protocol
         self._event = federation.round_event(federation.pipeline)
 
     def start(self, weights: Tensor) -> Progress:
@@ -151,16 +137,18 @@ class Coordinator:
         """The sum of the first attempt that reaches its quorum, with the number of owners that were asked."""
         federation, rounds = self._federation, self._federation.config.rounds
         missing = ""
+        expelled: frozenset[int] = frozenset()
         first = self._first(number)
         shared = bool(concrete.final.noise) and concrete.final.noise[0].place == "shared"
         for attempt in range(first, first + federation.attempts):
-            sampled = self._drawn(number, attempt if shared else 0)
+            sampled = [owner for owner in self._drawn(number, attempt if shared else 0) if owner not in expelled]
             blank = Request(
                 self._run, number, attempt, 0, federation.recipe(concrete), progress.weights,
                 federation.algorithm.broadcast(progress.algorithm),
             )  # fmt: skip
             requests = tuple(replace(blank, owner=owner) for owner in sampled)
-            summed = self._run_phases(plain_round(requests, rounds.deadline, concrete))
+            summed = self._run_phases(self._protocol(requests, rounds.deadline, concrete))
+            expelled |= summed.expelled
             # 0.7 · 10 is 7, though not in floating point; and silence is no answer, however low the quorum.
             need = max(min(1, len(sampled)), math.ceil(rounds.quorum * len(sampled) - 1e-9))
             if shared:

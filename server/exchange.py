@@ -22,8 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..strategies.codec import CodecError
-from ..strategies.messages import Reply, Request, reply_from
+from ..strategies.messages import Reply, reply_from
 from ..strategies.parcel import Parcel, sharing, wrap
+from ..strategies.steps import Asked, number_of
 from .answer import ChannelLostError, SuperLinkError
 from .flower import Address, Arrival, Channel, Letter, new_id, open_channel
 from .whole import write_whole
@@ -44,7 +45,7 @@ def _silent(nodes: Sequence[int]) -> None:
 class _Phase:
     """Where one phase stands: who is asked, under which letters, and who has answered."""
 
-    asked: dict[int, Request]
+    asked: dict[int, Asked]
     until: float
     letters: dict[str, int] = field(default_factory=dict, repr=False)
     marks: dict[str, str] = field(default_factory=dict, repr=False)
@@ -83,11 +84,11 @@ class Exchange:
         self._channel: Channel | None = None
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def gather(self, requests: Sequence[Request], deadline: float) -> list[Reply]:
+    def gather(self, requests: Sequence[Asked], deadline: float) -> list[Reply]:
         """Every reply that arrives within `deadline` seconds."""
         return list(self.replies(requests, deadline))
 
-    def replies(self, requests: Sequence[Request], deadline: float) -> Iterator[Reply]:
+    def replies(self, requests: Sequence[Asked], deadline: float) -> Iterator[Reply]:
         """The replies one by one as they arrive, so that a caller need hold only their sum; ends like `gather`."""
         phase = _Phase({request.owner: request for request in requests}, time.monotonic() + deadline)
         if len(phase.asked) != len(requests):
@@ -283,10 +284,12 @@ class Exchange:
         self._sweeper.submit(sweep)
 
 
-def _checked(request: Request, frame: bytes) -> Reply:
+def _checked(request: Asked, frame: bytes) -> Reply:
     """The reply in `frame`, if it answers `request`. Raises `CodecError`."""
     reply = reply_from(frame)
-    expected = (request.run, request.round, request.attempt, (request.owner,))
-    if (reply.run, reply.round, reply.attempt, reply.owners) != expected:
-        raise CodecError(f"it answers round {reply.round}, attempt {reply.attempt} for owner {reply.owners[0]}")
+    expected = (request.run, request.round, request.attempt, (request.owner,), number_of(request))
+    if (reply.run, reply.round, reply.attempt, reply.owners, reply.step) != expected:
+        raise CodecError(
+            f"it answers round {reply.round}, attempt {reply.attempt}, step {reply.step} for owner {reply.owners[0]}"
+        )
     return reply

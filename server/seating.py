@@ -5,10 +5,11 @@ On the wire an owner goes by its number less one, which is all that it knows of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ..strategies.messages import Reply, Request
+from ..strategies.messages import Reply
+from ..strategies.steps import Asked
 from ..strategies.transport import Transport
 
 
@@ -24,9 +25,9 @@ class Seated:
     transport: Transport
     seats: tuple[int, ...]
 
-    def gather(self, requests: Sequence[Request], deadline: float) -> list[Reply]:
+    def gather(self, requests: Sequence[Asked], deadline: float) -> Iterator[Reply]:
         """As the transport, with seats for owners."""
         asked = {wire_number(self.seats[request.owner]): request.owner for request in requests}
         sent = [replace(request, owner=wire_number(self.seats[request.owner])) for request in requests]
         replies = self.transport.gather(sent, deadline)
-        return [replace(reply, owners=tuple(asked[owner] for owner in reply.owners)) for reply in replies]
+        return (replace(reply, owners=tuple(asked[owner] for owner in reply.owners)) for reply in replies)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,14 +14,18 @@ from ..strategies.messages import Reply, Request
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The sum of the messages that count, whose they are (ascending), and what was wrong with the others, by owner."""
+    """The sum of the messages that count, whose they are (ascending), and what was wrong with the others, by owner.
+
+    `expelled` are owners that must not be asked in the next attempt of the round.
+    """
 
     total: Tensor
     owners: tuple[int, ...]
     faults: dict[int, str]
+    expelled: frozenset[int] = frozenset()
 
 
-def tally(replies: Sequence[Reply], requests: Sequence[Request], concrete: Pipeline) -> Tally:
+def tally(replies: Iterable[Reply], requests: Sequence[Request], concrete: Pipeline) -> Tally:
     """The replies to `requests` summed; in the ring where there is one.
 
     A reply counts if it answers this run, round and attempt, speaks for owners that were asked and are not counted yet, and

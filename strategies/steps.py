@@ -13,11 +13,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
 from .codec import CodecError, decode, encode
 from .messages import Request, address_in, request_from
+
+Asked: TypeAlias = "Request | Step"
 
 LAST = 6
 VECTOR = 4
@@ -42,7 +45,7 @@ class Step:
         return encode({**header, "step": self.number}, {"payload": np.frombuffer(self.payload, np.uint8)})
 
 
-def asked_in(frame: bytes) -> Request | Step:
+def asked_in(frame: bytes) -> Asked:
     """The request or the step in a frame. Raises `CodecError`; looks nothing up and runs nothing."""
     header, arrays = decode(frame)
     if header.get("kind") != "step":
@@ -53,3 +56,8 @@ def asked_in(frame: bytes) -> Request | Step:
     if not isinstance(number, int) or isinstance(number, bool) or not 2 <= number <= LAST:
         raise CodecError(f"step {number!r} of a masked attempt; there are 2 to {LAST} after the request")
     return Step(*address_in(header), number, arrays["payload"].tobytes())
+
+
+def number_of(asked: Asked) -> int:
+    """Which step is asked for."""
+    return asked.number if isinstance(asked, Step) else 1
