@@ -36,7 +36,7 @@ from .control import methods
 from .desk import Desk
 from .home import ClientHome
 from .identity import Identity, load
-from .node import Delivery, Node
+from .node import ClosedError, Delivery, Node
 from .refusal import RefusedError
 from .settings import load_settings
 from .worker import refusal_of
@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 _POLL = 2.0  # seconds after which the process looks whether it was asked to stop
 _LAST = 10  # refusals that `status` shows
 _PAUSED = "paused"
+_NUMBER = 8  # bytes of a request for each number of a model: its weight, and what an algorithm broadcasts beside it
+_BESIDE = 2 << 20  # bytes of a request beside the model
 
 
 class AgentError(RuntimeError):
@@ -106,7 +108,9 @@ class Agent:
         return found
 
     def work(self, node: Node) -> None:
-        """Answer what arrives until `stop`. Raises `NodeError` where the coordinator no longer knows this owner."""
+        """Answer what arrives until `stop`. Raises `NodeError` where the coordinator no longer knows this owner, and
+        `ClosedError` where a stop comes in the middle of a call.
+        """
         while not self._stopping.is_set():
             notify(ALIVE)
             if self.paused:
@@ -123,9 +127,12 @@ class Agent:
             desk.store.close()
 
     def node(self) -> Node:
-        """This owner at the coordinator; waits for as long as that is away."""
+        """This owner at the coordinator; waits for as long as that is away, or raises `ClosedError` after `stop`."""
         identity = self._identity
-        return Node(identity.coordinator.gateway, identity.tls(), identity.keys.node, self._home.node)
+        return Node(
+            identity.coordinator.gateway, identity.tls(), identity.keys.node, self._home.node,
+            largest=_NUMBER * self._assets.policy.work.numbers + _BESIDE, stopping=self._stopping,
+        )  # fmt: skip
 
     def _answer(self, node: Node, delivery: Delivery) -> None:
         try:
@@ -176,7 +183,8 @@ def serve(root: Path, seed: int | None = None) -> None:
     ):
         if seed is not None:
             log.warning("started with a seed: nothing that this agent sends is private")
-        with agent.node() as node:
+        # A stop ends the wait for a coordinator that is away, and for one that stalls.
+        with contextlib.suppress(ClosedError), agent.node() as node:
             control.serving(True)
             notify(READY)
             agent.work(node)
@@ -187,7 +195,8 @@ def serve(root: Path, seed: int | None = None) -> None:
 @contextlib.contextmanager
 def _stopped_by_signals(agent: Agent) -> Iterator[None]:
     def stop(_: int, __: FrameType | None) -> None:
-        agent.stop()
+        # In a thread: the signal may have come while this one holds the lock that `stop` takes.
+        threading.Thread(target=agent.stop, name="tacit-stop").start()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -32,11 +32,13 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from ..strategies.codec import CodecError
 from ..strategies.parcel import Parcel
+from .line import Line
 
 log = logging.getLogger(__name__)
 
 HOLD_HEADER = "tacit-hold"
 _CLOCK_TOLERANCE = 2.0
+_CLOCK_LIMIT = timedelta(days=36_500)  # what no clock is off by, and what a date can be moved by
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,10 @@ class Wire:
 
     def __init__(self, address: str, tls: ssl.SSLContext, key: EllipticCurvePrivateKey, hold: float) -> None:
         self._public = public_key_to_bytes(key.public_key())
-        self._client = FleetHttpClient(f"https://{address}", interceptors=[_Signed(key, hold)], verify=tls)
+        self._line = Line(tls)
+        # The last interceptor is the way out: Flower's own client would follow redirects and unpack without an end.
+        through = (_Signed(key, hold), _Through(self._line))
+        self._client = FleetHttpClient(f"https://{address}", interceptors=through, verify=tls)
 
     def activate(self, heartbeat: float) -> int:
         """The node of this key, active from now on. HTTP 412: no such node, or it is active already."""
@@ -96,6 +101,8 @@ class Wire:
         answer = self._client.PullMessages(fleet_pb2.PullMessagesRequest(node=node_pb2.Node(node_id=node)))
         for message in answer.messages_list:
             metadata = message.metadata
+            if metadata.message_type != "train":
+                raise CodecError(f"a message of the type {metadata.message_type!r}, which this agent never answers")
             ticket = Ticket(metadata.message_id, metadata.run_id, metadata.created_at, metadata.ttl)
             return ticket, _letter(message)
         return None
@@ -139,6 +146,18 @@ class Wire:
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
+        self._line.close()
+
+
+class _Through:
+    """The end of the chain of interceptors: sends over a `Line`."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
+        """The answer; `call_next` is never called."""
+        return self._line.send(context.request)
 
 
 class _Signed:
@@ -170,7 +189,7 @@ class _Signed:
             offset = parsedate_to_datetime(date) - datetime.now(UTC)
         except (ValueError, TypeError):
             return
-        if abs((offset - self._offset).total_seconds()) > _CLOCK_TOLERANCE:
+        if abs(offset) < _CLOCK_LIMIT and abs((offset - self._offset).total_seconds()) > _CLOCK_TOLERANCE:
             log.warning("this machine's clock is %.0f s off the coordinator's; correct it", -offset.total_seconds())
             self._offset = offset
 

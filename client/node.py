@@ -34,6 +34,7 @@ _WHOLE = 1 << 20  # a reply up to this size needs no objects
 _PARALLEL = 2
 _RETRY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TELL = 60.0
+_LONGEST = 3600.0  # seconds for the pieces of a request
 _Answer = TypeVar("_Answer")
 
 
@@ -81,18 +82,20 @@ class Node:
     def __init__(
         self, address: str, tls: ssl.SSLContext, key: EllipticCurvePrivateKey, state: Path,
         *, patience: float = float("inf"), heartbeat: float = 30.0, hold: float = 5.0, idle: float = 3.0,
-        largest: int = 4 << 30,
+        largest: int = 4 << 30, stopping: threading.Event | None = None,
     ) -> None:  # fmt: skip
         """Join at the gateway `address` (host:port). `tls` holds the client certificate and the only trusted authority.
 
         `state` is the file of the node's id. `patience`: seconds after which an unreachable coordinator is an error;
         `heartbeat`: seconds between signs of life (the coordinator misses a node after two); `hold`: seconds for which
-        the gateway may keep a poll open; `idle`: the longest pause between polls; `largest`: bytes of a request.
-        Raises `NotEnrolledError`, or `NodeError` when `patience` is over.
+        the gateway may keep a poll open; `idle`: the longest pause between polls; `largest`: bytes of a request; once
+        `stopping` is set, nothing is waited for any more.
+        Raises `NotEnrolledError`, `ClosedError` where it is told to stop, or `NodeError` when `patience` is over.
         """
         self._state, self._patience, self._heartbeat, self._largest = state, patience, heartbeat, largest
         self._wire = Wire(address, tls, key, hold)
-        self._closed = threading.Event()
+        self._stopping = threading.Event() if stopping is None else stopping
+        self._closed = False
         self._pause = Pause(0.1, idle)
         try:
             self.id = self._join()
@@ -111,7 +114,7 @@ class Node:
     def receive(self, timeout: float) -> Delivery | None:
         """The next request, or None when none came within `timeout` seconds or the node was closed.
 
-        Raises `NotEnrolledError` once the node is revoked.
+        Raises `NotEnrolledError` once the node is revoked. Whatever else the coordinator answers is logged and outlived.
         """
         until = time.monotonic() + timeout
         with contextlib.suppress(ClosedError):
@@ -143,18 +146,17 @@ class Node:
                 if self._upload(ticket.run, session, missing, bodies):
                     return True
         except httpx.HTTPStatusError as error:
-            if error.response.status_code != httpx.codes.FORBIDDEN:
-                raise
-            log.info("the run of a reply is over; the reply is dropped")
+            log.info("%s; the reply is dropped", _over(error))
             return False
         log.warning("a reply was not taken in five attempts; it is dropped until it is asked for again")
         return False
 
     def close(self) -> None:
         """Leave the federation; a poll that is under way ends within the gateway's hold."""
-        if self._closed.is_set():
+        if self._closed:
             return
-        self._closed.set()
+        self._closed = True
+        self._stopping.set()
         with contextlib.suppress(httpx.HTTPError, ValueError):
             self._wire.deactivate(self.id)
         self._beating.join(timeout=10.0)
@@ -206,14 +208,13 @@ class Node:
         except (CodecError, GoneError) as error:
             log.warning("a request that cannot be read is dropped: %s", error)
         except httpx.HTTPStatusError as error:
-            if error.response.status_code != httpx.codes.FORBIDDEN:
-                raise
-            log.info("the run of a request is over; the request is dropped")
+            log.info("%s; nothing was received", _over(error))
         return None
 
     def _frame(self, ticket: Ticket, letter: bytes) -> bytes:
         names, head = opened(letter, self._largest)
-        until = time.monotonic() + ticket.ttl
+        # A `ttl` is the coordinator's word: it may be endless, or no number.
+        until = time.monotonic() + (min(ticket.ttl, _LONGEST) if ticket.ttl > 0 else 0.0)
 
         def piece(name: bytes) -> memoryview:
             pause = Pause(0.05, 1.0)
@@ -253,9 +254,9 @@ class Node:
             except httpx.HTTPStatusError as error:
                 # The first refusal may be the clock's, which the connection has corrected by now.
                 refused += error.response.status_code == httpx.codes.UNAUTHORIZED
-                if error.response.status_code not in _RETRY and not (
-                    refused == 1 and error.response.status_code == 401
-                ):
+                if refused > 1:
+                    raise _unknown(error) from error
+                if not refused and error.response.status_code not in _RETRY:
                     raise
                 problem = error
             now = time.monotonic()
@@ -270,11 +271,11 @@ class Node:
             self._wait(pause.next())
 
     def _wait(self, seconds: float) -> None:
-        if self._closed.wait(seconds):
+        if self._stopping.wait(seconds):
             raise ClosedError("the node was closed")
 
     def _beat(self) -> None:
-        while not self._closed.wait(self._heartbeat * random.uniform(0.6, 0.8)):
+        while not self._stopping.wait(self._heartbeat * random.uniform(0.6, 0.8)):
             try:
                 if not self._call(lambda: self._wire.beat(self.id, self._heartbeat)):
                     log.error("the coordinator removed this node; enrol again")
@@ -282,6 +283,11 @@ class Node:
                 return
             except (httpx.HTTPError, NodeError) as error:
                 log.warning("no heartbeat: %s", error)
+
+
+def _over(error: httpx.HTTPStatusError) -> str:
+    status = error.response.status_code
+    return "the run is over" if status == httpx.codes.FORBIDDEN else f"the coordinator answers with HTTP {status}"
 
 
 def _unknown(error: httpx.HTTPStatusError) -> NotEnrolledError:
