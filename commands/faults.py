@@ -42,6 +42,8 @@ CODES: Mapping[str, int] = {
     "tacit.privacy.secagg.keys.CryptoError": FAILED,
     "tacit.privacy.secagg.shamir.ShareError": FAILED,
     "tacit.privacy.secagg.mask.MaskError": FAILED,
+    "tacit.privacy.secagg.graph.GraphError": USAGE,
+    "tacit.privacy.secagg.parameters.ParameterError": USAGE,
     "tacit.tasks.partition.PartitionError": USAGE,
     "tacit.tasks.device.DeviceError": USAGE,
     "tacit.tasks.trainable.TrainableError": USAGE,
