@@ -14,14 +14,11 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..client import control as agents
 from ..config import Config, ConfigError, parse
-from ..privacy.accounting.figures import Figures, figures
-from ..privacy.event import NonPrivate
 from ..server import control as coordinator
 from ..server.checkpoint import load
 from ..server.coordinator import restored
@@ -30,18 +27,18 @@ from ..server.logfile import tail
 from ..server.runs import UNDER_WAY, Runs
 from ..server.supervisor import Supervisor
 from ..strategies.control import ControlError, DeclinedError
-from ..strategies.federation import Federation, build
+from ..strategies.federation import build
 from ..strategies.lock import FolderLock
 from ..tasks.source import Population
 from .permission import asset_text, policy_text
 from .population import dealt
 from .result import RoundRow, Run, Timing
 from .run import Source, config_of, epsilon_after, signal_rows
+from .seeded import WHY, figures_under
 from .site import Site, agent_child, enrol_owner, environment_of, found_server, server_child
 
 _TICK = 0.2  # seconds between two looks at the run
 _AWAY = 90.0  # seconds that agents may take to come, and the coordinator to come back
-_SEEDED = "drawn from a seed: whoever knows it can take the noise off"
 
 Watch: TypeAlias = Callable[[Mapping[str, Any]], None]
 
@@ -189,27 +186,17 @@ def result(home: ServerHome, name: str, tasks: Path | None = None) -> Run:
         raise UpError(f"run {name} was stopped before its first evaluation; set evaluation.every = 1 and ask anew")
     notes = [why] if how == "stopped" else []
     notes += [f"{lost} releases were charged and lost when the coordinator was killed; ε counts them."] if lost else []
-    notes += [] if seed is None else [f"Not private, ε = ∞: {_SEEDED}."]
+    notes += [] if seed is None else [f"Not private, ε = ∞: {WHY}."]
     seconds, trained = float(lines[-1]["seconds"]), sum(line["survived"] for line in lines)
     return Run(
         config=federation.config,
         seed=seed,
         engine="deployment",
         rounds=tuple(rows),
-        claims=_claims(federation, progress.round + lost, seed),
+        claims=figures_under(federation, progress.round + lost, seed),
         timing=Timing(math.nan, math.nan) if hidden else Timing(seconds, trained / seconds if seconds else 0.0),
         weights=federation.algorithm.final(progress.weights, progress.algorithm),
         task=federation.task,
         notes=tuple(notes),
         signals=signal_rows(federation),
     )
-
-
-def _claims(federation: Federation, rounds: int, seed: int | None) -> tuple[Figures, ...]:
-    claims = federation.claims(rounds)
-    if seed is not None:
-        nothing = NonPrivate(_SEEDED)
-        claims = tuple(
-            replace(claim, event=nothing, unamplified=nothing, delta_extra=0.0, why=_SEEDED) for claim in claims
-        )
-    return tuple(figures(claim, federation.delta) for claim in claims)
