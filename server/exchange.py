@@ -35,6 +35,7 @@ _WHOLE = 1 << 16
 _STEP = 5.0
 _POLL = 0.02
 _SMALL = 4  # pieces
+_SOON = 3.0  # seconds until a request without pieces is sent again for the first time; twice as long each further time
 
 
 def _silent(nodes: Sequence[int]) -> None:
@@ -50,6 +51,7 @@ class _Phase:
     letters: dict[str, int] = field(default_factory=dict, repr=False)
     marks: dict[str, str] = field(default_factory=dict, repr=False)
     sent: dict[int, float] = field(default_factory=dict)
+    times: dict[int, int] = field(default_factory=dict)
     away: set[int] = field(default_factory=set)
     fetching: set[int] = field(default_factory=set)
     heavy: set[int] = field(default_factory=set)
@@ -73,8 +75,8 @@ class Exchange:
     ) -> None:  # fmt: skip
         """An exchange that keeps its token and its letters in `folder` (for this user only).
 
-        `nodes` gives the node of each owner. `resend`: seconds after which an unanswered request is sent again; `largest`:
-        bytes of a reply; `ring` is told the nodes that have mail, so that they need not poll.
+        `nodes` gives the node of each owner. `resend`: seconds after which an unanswered request is sent again, a small one
+        sooner; `largest`: bytes of a reply; `ring` is told the nodes that have mail, so that they need not poll.
         """
         self._address, self._folder, self._nodes = address, folder, nodes
         self._resend, self._largest, self._ring = resend, largest, ring
@@ -197,7 +199,7 @@ class Exchange:
     def _due(self, phase: _Phase, channel: Channel) -> list[int]:
         """Owners to whom the request must be sent again: unanswered for too long, or back after being away."""
         now = time.monotonic()
-        due = [o for o in phase.open() if o not in phase.away and now - phase.sent[o] > self._resend]
+        due = [o for o in phase.open() if o not in phase.away and now - phase.sent[o] > self._patience(phase, o)]
         back = [o for o in phase.open() if o in phase.away and now - phase.sent[o] > 1.0]
         if back:
             online = channel.online(min(_STEP, phase.left()))
@@ -205,6 +207,13 @@ class Exchange:
                 phase.sent[owner] = now
             due += [owner for owner in back if self._nodes[owner] in online]
         return due
+
+    def _patience(self, phase: _Phase, owner: int) -> float:
+        """Seconds until the request of `owner` is sent again. What was lost in a killed process costs a small request little;
+        an owner that is only slow answers all of them with the same bytes."""
+        if owner in phase.heavy:
+            return self._resend
+        return min(self._resend, _SOON * 2.0 ** min(phase.times.get(owner, 1) - 1, 30))
 
     def _post(self, phase: _Phase, owners: Sequence[int], written: Mapping[str, str]) -> None:
         """Send the requests of `owners`, except those whose letters `written` (mark to id) an earlier process had sent."""
@@ -231,6 +240,7 @@ class Exchange:
             phase.letters[id] = owner
             phase.marks[id] = mark
             phase.sent[owner] = time.monotonic()
+            phase.times[owner] = phase.times.get(owner, 0) + 1
             phase.away.discard(owner)
             if mark not in written:
                 letters.append(Letter(id, self._nodes[owner], parcel))
