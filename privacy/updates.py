@@ -1,16 +1,20 @@
-"""Updates: a batch of k contributions of d numbers, dense or in factors.
+"""Updates: a batch of k contributions of d numbers, dense or as what they were made of.
 
-The fast engines carry factors (low rank) through clipping and summing without ever forming the vectors; everything else
-is `Dense`. A stage that needs the numbers asks for `dense()`.
+The fast engines carry factors (see `factors.py`) through clipping and summing without ever forming the vectors; everything
+else is `Dense`. A stage that needs the numbers asks for `dense()`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import torch
 from torch import Tensor
+
+
+class UpdatesError(TypeError):
+    """Single contributions were asked of what holds their sum alone."""
 
 
 class Updates(Protocol):
@@ -65,3 +69,35 @@ class Dense:
 
     def dense(self) -> Tensor:
         return self.values
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """The sum `[d]` of `count` contributions that exist no more: nothing but `total()` can be asked of it.
+
+    Raises `UpdatesError` for whatever concerns a single contribution.
+    """
+
+    values: Tensor
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def norms(self) -> Tensor:
+        self._refuse()
+
+    def scaled(self, factors: Tensor) -> Total:
+        self._refuse()
+
+    def total(self) -> Tensor:
+        return self.values
+
+    def dense(self) -> Tensor:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise UpdatesError(
+            f"only the sum of these {self.count} contributions is held; form them before the stage that sums them "
+            "(Dense(updates.dense()))"
+        )

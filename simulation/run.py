@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from ..client.worker import Plan
 from ..config import Config, load, parse
 from ..privacy.accounting.figures import Figures, figures
 from ..privacy.claim import ClaimError
@@ -28,7 +29,7 @@ from ..tasks.evaluation import evaluate, owner_means, per_example
 from ..tasks.metrics import worst_decile
 from ..tasks.task import Task, initial
 from .curves import curves
-from .engines import PlainLoop
+from .engines.planner import AUTO, chosen_engine
 from .population import Availability, Population, dealt
 from .result import RoundRow, Run, Timing
 from .transport import InMemory, SimulationError, Vectorised
@@ -80,6 +81,7 @@ class Simulation:
     trained: int = 0
     notes: list[str] = field(default_factory=list)
     settled: Settled | None = field(default=None, repr=False)
+    why: str = ""  # this engine and no other
 
     def rounds(self, watch: Watch | None = None) -> Generator[RoundRow, None, None]:
         """Run the remaining rounds; yields a row for every evaluated one. Saves on any way out."""
@@ -228,7 +230,7 @@ def prepare(
     *,
     seed: int = 0,
     set: Mapping[str, Any] | None = None,  # the keyword that the command line uses too
-    engine: str = "auto",
+    engine: str = AUTO,
     device: str = "auto",
     checkpoint: Path | None = None,
     resume: bool = False,
@@ -243,14 +245,15 @@ def prepare(
     population = dealt(federation, seed)
     learner = learner_for(federation.task, seed, str(device_named(device)))
     availability = Availability(config.population.dropout, config.population.straggler)
-    chosen = "plain-loop" if engine == "auto" else engine
     transport: InMemory | Vectorised
-    if chosen == "in-memory":
+    if engine == "in-memory":
+        chosen, why = engine, "real workers on real bytes, one after the other"
         transport = InMemory(population, learner, entropy, availability)
-    elif chosen == "plain-loop":
-        transport = Vectorised(population, PlainLoop(), learner, entropy, availability)
     else:
-        raise ValueError(f"engine = {engine!r}: unknown; give auto, plain-loop or in-memory")
+        plan = Plan(federation.solver, federation.algorithm, federation.pipeline)
+        choice = chosen_engine(plan, learner, population, engine)
+        chosen, why = choice.engine.name, choice.why
+        transport = Vectorised(population, choice.engine, learner, entropy, availability)
     total, notes = affordable_rounds(federation)
     if federation.partition.synthetic:
         notes = [
@@ -274,8 +277,9 @@ def prepare(
     coordinator = Coordinator(federation, transport, ledger, entropy, f"{config.name or 'run'}-{seed}", total)
     progress = coordinator.start(weights) if found is None else restored(found)
     simulation = Simulation(
-        federation, seed, chosen, total, population, coordinator, ledger, transport, progress, checkpoint, notes=notes
-    )
+        federation, seed, chosen, total, population, coordinator, ledger, transport, progress, checkpoint, notes=notes,
+        why=why,
+    )  # fmt: skip
     if found is not None:
         memories = {n: t for n, t in found.tensors.items() if n.startswith("memory.")}
         transport.memories.update({int(name.removeprefix("memory.")): tensor for name, tensor in memories.items()})

@@ -10,10 +10,14 @@ from torch import Tensor
 
 from ..client.worker import UNREADABLE, Plan, RefusedError, Worker, agreed, measure
 from ..privacy.entropy import Entropy
+from ..privacy.factors import Factors
 from ..privacy.pipeline import Env
+from ..privacy.stages.measure import measure_in
+from ..privacy.updates import Updates
 from ..strategies.learner import Learner
 from ..strategies.messages import Reply, Request, reply_from
-from .engines import Engine
+from .engines.engine import Engine
+from .engines.planner import stays_factored
 from .population import Availability, Population
 
 
@@ -24,6 +28,14 @@ class SimulationError(RuntimeError):
 def stop_at_fault(owner: int, round: int, what: str) -> None:
     """Stop the simulation and name the owner (PRIVACY.md 12: only the simulator may)."""
     raise SimulationError(f"round {round}, owner {owner}: {what}")
+
+
+def stop_at_faults(updates: Updates, requests: Sequence[Request]) -> None:
+    """Stop at the first of these owners whose contribution is not finite."""
+    norms = updates.norms()
+    if not bool(torch.isfinite(norms).all()):
+        at = requests[int((~torch.isfinite(norms)).nonzero()[0])]
+        stop_at_fault(at.owner, at.round, "the local update is not finite (lower local.lr, or look at the data)")
 
 
 @dataclass(slots=True)
@@ -70,7 +82,6 @@ class Vectorised:
     entropy: Entropy = field(repr=False)
     availability: Availability = field(default_factory=Availability)
     memories: dict[int, Tensor] = field(default_factory=dict, repr=False)
-    batch: int = 64
 
     def gather(self, requests: Sequence[Request], deadline: float) -> list[Reply]:
         """One reply with the sum over the available owners; none where nobody is."""
@@ -82,27 +93,35 @@ class Vectorised:
             plan = agreed(first, self.learner)
         except RefusedError as refusal:
             raise SimulationError(f"round {first.round}: every owner refuses: {refusal}") from refusal
+        factored = stays_factored(plan.pipeline)
         total: Tensor | None = None
-        for start in range(0, len(present), self.batch):
-            group = present[start : start + self.batch]
+        for group in self.engine.groups(plan, present, self.population):
             updates = self.engine.train(plan, self.learner, group, self.population, self.entropy, self.memories)
-            norms = updates.norms()
-            if not torch.isfinite(norms).all():
-                owner = group[int((~torch.isfinite(norms)).nonzero()[0])].owner
-                stop_at_fault(
-                    owner, first.round, "the local update is not finite (lower local.lr, or look at the data)"
-                )
-            # Masks cancel in the sum, and the sum is all that leaves here.
-            owners_here = tuple(request.owner for request in group)
-            measures = self._measured(plan, group)
-            env = Env(self.entropy, first.round, first.attempt, owners_here, masked=True, measures=measures)
-            part = plan.pipeline.send(updates, env).total()
+            if isinstance(updates, Factors) and not factored:
+                updates = updates.formed()
+            part = self._sent(plan, updates, group)
             total = part if total is None else total + part
         ring = plan.pipeline.final.ring
         if total is not None and ring is not None:
             total = torch.remainder(total, 1 << ring)
         owners = tuple(request.owner for request in present)
         return [Reply(first.run, first.round, first.attempt, owners, "ok", total, ring)]
+
+    def _sent(self, plan: Plan, updates: Updates, group: Sequence[Request]) -> Tensor:
+        """The sum of a group's messages; stops at the first owner whose contribution is not finite."""
+        if isinstance(updates, Factors) and not plan.pipeline.stages:
+            total = updates.total()
+            if not bool(torch.isfinite(total).all()):
+                stop_at_faults(updates, group)
+            return total
+        if isinstance(updates, Factors):
+            updates = updates.measured()
+        stop_at_faults(updates, group)
+        owners = tuple(request.owner for request in group)
+        measures = None if measure_in(plan.pipeline) is None else self._measured(plan, group)
+        # Masks cancel in the sum, and the sum is all that leaves here.
+        env = Env(self.entropy, group[0].round, group[0].attempt, owners, masked=True, measures=measures)
+        return plan.pipeline.send(updates, env).total()
 
     def _measured(self, plan: Plan, group: Sequence[Request]) -> Tensor:
         """What each owner of the group measures of the model that it received, `[k, m]`."""

@@ -18,6 +18,7 @@ from ..privacy.signal import Signal
 from .gradients import ClippedGradient, DpSgd
 from .local import Solver as Solver
 from .local import Streams, demand
+from .shuffle import shuffled
 
 if TYPE_CHECKING:
     from ..tasks.examples import Examples
@@ -159,12 +160,12 @@ def drawn_batches(
         for _ in range(left):
             yield examples
         return
-    generator = streams("batches").generator()
-    while left > 0:
-        order = generator.permutation(total)
+    for order in shuffled(streams("batches").seed(), total):
         for first in range(0, total, size)[:left]:
             yield examples.subset(order[first : first + size])
             left -= 1
+        if left == 0:
+            return
 
 
 def _descend(

@@ -74,6 +74,15 @@ def rounded(values: Tensor, signal: Signal) -> Tensor:
     return out
 
 
+def rounded_sum(total: Tensor, signal: Signal) -> Tensor:
+    """A sum of owners' real vectors on the lattice, `[d]` float32 -> `[d]` int64; `signal` is the one before `onto`.
+
+    What a simulation does where the messages were never formed: the sum of their roundings, up to half a step for each. No
+    norm is checked here; the clip before it has done that.
+    """
+    return (total.to(torch.float64) * (STEPS / signal.bound)).round_().to(torch.int64)
+
+
 def _of_owner(values: Tensor, signal: Signal) -> Tensor:
     scaled = values * (STEPS / signal.bound)
     # NaN is not ≤ 2; a coordinate beyond the bound could only belong to a vector that broke it.

@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tacit.privacy.entropy import EntropyError, SeededEntropy, Stream, SystemEntropy
@@ -73,3 +74,18 @@ def test_a_stream_shows_no_key() -> None:
 def test_generators_of_one_stream_repeat_with_its_seed() -> None:
     first, second = (SeededEntropy(3).stream("g").generator().integers(0, 1 << 60, 4).tolist() for _ in range(2))
     assert first == second
+
+
+def test_a_seed_is_its_keys_own_wherever_the_stream_stands() -> None:
+    """And apart from the bytes: it is SHA-256 under a domain of its own."""
+    stream = SeededEntropy(3).stream("local/batches", 2, owner=5)
+    first = stream.seed()
+    stream.bytes(100)
+    assert first == stream.seed() == SeededEntropy(3).stream("local/batches", 2, owner=5).seed()
+    assert first != SeededEntropy(3).stream("local/batches", 2, owner=6).seed()
+    assert first.to_bytes(8, "little") not in bytes(SeededEntropy(3).stream("local/batches", 2, owner=5).bytes(4096))
+
+
+def test_a_key_of_another_length_makes_no_stream() -> None:
+    with pytest.raises(EntropyError, match="has 16 bytes"):
+        Stream(bytes(16))

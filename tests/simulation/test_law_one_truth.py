@@ -20,6 +20,7 @@ import torch
 from tacit.config import Config, parse
 from tacit.privacy.ledger.memory import Entry
 from tacit.server.coordinator import Progress
+from tacit.simulation.engines.plain import PlainLoop
 from tacit.simulation.run import Simulation, prepare
 from torch import Tensor
 
@@ -206,7 +207,7 @@ def test_every_task(task: str, pipeline: str) -> None:
 @pytest.mark.parametrize("batch", [1, 2, 4, 1000])
 def test_the_batch_of_the_engine_does_not_matter(pipeline: str, batch: int) -> None:
     made = prepare(config(**{"privacy.pipeline": INTEGERS[pipeline]}), seed=5, engine="plain-loop")
-    made.transport.batch = batch  # type: ignore[union-attr]  # Vectorised, by its engine
+    made.transport.engine = PlainLoop(batch)  # type: ignore[union-attr]  # Vectorised, by its engine
     assert_same(run(made), trace("plain-loop", **{"privacy.pipeline": INTEGERS[pipeline]}))
 
 
@@ -266,6 +267,7 @@ def test_a_seed_decides_shares_draws_noise_and_initial_weights() -> None:
 PROGRAM = """
 import hashlib, sys
 from tacit.config import parse
+from tacit.simulation.engines.plain import PlainLoop
 from tacit.simulation.run import prepare
 config = parse(sys.stdin.read())
 for engine in sys.argv[1:]:

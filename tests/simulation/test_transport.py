@@ -10,7 +10,7 @@ import pytest
 import torch
 from tacit.client.worker import Worker
 from tacit.config import parse
-from tacit.simulation.engines import PlainLoop
+from tacit.simulation.engines.plain import PlainLoop
 from tacit.simulation.population import Availability
 from tacit.simulation.run import Simulation, prepare
 from tacit.simulation.transport import InMemory, SimulationError, Vectorised
@@ -109,7 +109,7 @@ def test_a_contribution_that_is_not_finite_stops_the_simulation_and_names_the_ow
 def test_the_owner_is_named_in_any_batch(engine: str) -> None:
     made = simulation(engine)
     if isinstance(made.transport, Vectorised):
-        made.transport.batch = 2
+        made.transport.engine = PlainLoop(2)
     made.population.training.inputs[int(made.population.shares[5][0]), 2] = math.nan
     with pytest.raises(SimulationError, match="owner 5"):
         made.transport.gather(requests(made), 1.0)

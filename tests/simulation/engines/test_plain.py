@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 from tacit.client.worker import agreed, train
 from tacit.privacy.entropy import SeededEntropy
-from tacit.simulation.engines import PlainLoop
+from tacit.simulation.engines.plain import PlainLoop
 from tacit.simulation.population import Population
 from tacit.strategies.learner import Learner
 from tacit.strategies.messages import Recipe, Request

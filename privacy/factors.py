@@ -1,0 +1,204 @@
+"""Factors: k updates of Linear layers as the products that they are sums of, never formed.
+
+After steps t of local descent the weight of a Linear layer has moved by Σ_t c_t·E_tᵀX_t: X_t `[b, in]` are the layer's inputs
+over the batch and E_t `[b, out]` the loss's gradients at its outputs. With b·t small against in·out that is far less to
+hold than the weight, and clipping and summing need no more:
+
+    ‖Σ_t c_t E_tᵀX_t‖² = Σ_st c_s c_t Σ (X_sX_tᵀ) ∘ (E_sE_tᵀ),      Σ_k U_k = one matrix product over all owners' rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .updates import Dense
+
+_CANCELLED = 256.0  # (Σ‖x‖‖e‖)² / ‖U‖² from which norms are taken in float64
+_ABOVE = 1 + 2.0**-19  # norms in float32 err by less than this while little cancels: they are given from above
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One Linear layer of all k contributions: what each step put in and what came back.
+
+    `inputs[t]` is `[k_t, b_t, in]` and `errors[t]` `[k_t, b_t, out]`, of the first k_t ≤ k contributions; rows that only fill
+    up have zero errors. `weight` and `bias` are the places in the vector where they belong, None for what does not train.
+    """
+
+    weight: slice | None
+    bias: slice | None
+    inputs: tuple[Tensor, ...]
+    errors: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """k contributions of `dim` numbers, U_k = decay_k · start + Σ_t c_kt · (E_ktᵀX_kt, E_ktᵀ1) in each layer.
+
+    `coefficients[t]` is c_t `[k_t]`, `decay` `[k]` with `start` `[d]` is the part along the weights that all began with
+    (weight decay makes it; None where there is none). Contribution i of the batch is row `rows[i]` of all these: rows are
+    sorted so that those of step t + 1 are among the first of step t.
+    """
+
+    dim: int
+    layers: tuple[Layer, ...]
+    coefficients: tuple[Tensor, ...]
+    rows: Tensor
+    start: Tensor | None = None
+    decay: Tensor | None = None
+    lengths: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def norms(self) -> Tensor:
+        """L2 norms, `[k]` float64, from above: at most 2⁻¹⁸ too long, never too short."""
+        if self.lengths is not None:
+            return self.lengths
+        squares, reach = self._squares(torch.float32)
+        # Sums in float32 forget a part that grows with how much cancels; NaN compares false and stays as it is.
+        lost = torch.nonzero(reach > _CANCELLED * squares).flatten()
+        if len(lost):
+            last = int(lost[-1]) + 1
+            squares[lost] = self._first(last)._squares(torch.float64)[0][lost]
+        return (squares.clamp_(min=0).sqrt_() * _ABOVE)[self.rows]
+
+    def scaled(self, factors: Tensor) -> Factors:
+        sorted_factors = torch.empty_like(factors)
+        sorted_factors[self.rows] = factors
+        zero = torch.nonzero(sorted_factors == 0).flatten()
+        multiplied = tuple(c * sorted_factors[: len(c)].to(c.dtype) for c in self.coefficients)
+        decay = None if self.decay is None else self.decay * sorted_factors.to(self.decay.dtype)
+        layers = self.layers
+        if len(zero):  # zero times what is not finite would not be zero
+            for values in (*multiplied, *(() if decay is None else (decay,))):
+                values[zero[zero < len(values)]] = 0
+            layers = tuple(
+                replace(layer, inputs=_cleared(layer.inputs, zero), errors=_cleared(layer.errors, zero))
+                for layer in layers
+            )
+        return replace(self, layers=layers, coefficients=multiplied, decay=decay, lengths=None)
+
+    def total(self) -> Tensor:
+        total = torch.zeros(self.dim) if self.start is None else self.start * self._decay().sum()
+        for layer in self.layers:
+            for coefficient, inputs, errors in zip(self.coefficients, layer.inputs, layer.errors, strict=True):
+                weighted, scale = _weighted(coefficient, errors)
+                if layer.weight is not None:
+                    place = total[layer.weight].view(errors.shape[2], inputs.shape[2])
+                    place.addmm_(weighted.flatten(0, 1).t(), inputs.flatten(0, 1), alpha=scale)
+                if layer.bias is not None:
+                    total[layer.bias].add_(weighted.sum(dim=(0, 1)), alpha=scale)
+        return total
+
+    def dense(self) -> Tensor:
+        values = torch.zeros(len(self), self.dim)
+        if self.start is not None:
+            values += self._decay()[:, None] * self.start
+        for layer in self.layers:
+            for coefficient, inputs, errors in zip(self.coefficients, layer.inputs, layer.errors, strict=True):
+                count = len(coefficient)
+                weighted = errors * coefficient[:, None, None]
+                if layer.weight is not None:
+                    values[:count, layer.weight] += torch.bmm(weighted.transpose(1, 2), inputs).flatten(1)
+                if layer.bias is not None:
+                    values[:count, layer.bias] += weighted.sum(dim=1)
+        return values[self.rows]
+
+    def measured(self) -> Factors:
+        """The same, knowing its norms: to be asked for them twice."""
+        return replace(self, lengths=self.norms())
+
+    def formed(self) -> Dense:
+        """The same contributions as vectors."""
+        return Dense(self.dense())
+
+    def _decay(self) -> Tensor:
+        return torch.zeros(len(self)) if self.decay is None else self.decay
+
+    def _first(self, count: int) -> Factors:
+        """The first `count` rows alone, in their own order."""
+        return replace(
+            self,
+            layers=tuple(
+                replace(layer, inputs=_cut(layer.inputs, count), errors=_cut(layer.errors, count))
+                for layer in self.layers
+            ),
+            coefficients=_cut(self.coefficients, count),
+            rows=torch.arange(count),
+            decay=None if self.decay is None else self.decay[:count],
+            lengths=None,
+        )
+
+    def _squares(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """‖U‖² of every row and the (Σ‖x‖‖e‖)² that it could be at most, `[k]` float64 both, computed in `dtype`."""
+        squares = torch.zeros(len(self), dtype=torch.float64)
+        reach = torch.zeros(len(self), dtype=torch.float64)
+        for layer in self.layers:
+            if layer.weight is None and layer.bias is None:
+                continue
+            longest = torch.zeros(len(self), dtype=torch.float64)
+            inputs, errors = ([part.to(dtype) for part in parts] for parts in (layer.inputs, layer.errors))
+            for s, (mine, sent, coefficient) in enumerate(zip(inputs, errors, self.coefficients, strict=True)):
+                count = len(coefficient)
+                for t in range(s + 1):
+                    met = torch.bmm(sent, errors[t][:count].transpose(1, 2))
+                    if layer.weight is not None:
+                        also = torch.bmm(mine, inputs[t][:count].transpose(1, 2))
+                        both = also.add_(1) if layer.bias is not None else also
+                        if t == s:
+                            lengths = torch.diagonal(both, dim1=1, dim2=2) * torch.diagonal(met, dim1=1, dim2=2)
+                            longest[:count] += (
+                                lengths.clamp(min=0).sqrt().sum(dim=1).to(torch.float64) * coefficient.abs()
+                            )
+                        met = met.mul_(both)
+                    elif t == s:
+                        lengths = torch.diagonal(met, dim1=1, dim2=2)
+                        longest[:count] += lengths.clamp(min=0).sqrt().sum(dim=1).to(torch.float64) * coefficient.abs()
+                    product = coefficient.to(torch.float64) * self.coefficients[t][:count]
+                    squares[:count] += product * met.sum(dim=(1, 2), dtype=torch.float64) * (1 if s == t else 2)
+            reach += longest.square_()
+        if self.start is not None:
+            self._add_start(squares, reach, dtype)
+        return squares, reach
+
+    def _add_start(self, squares: Tensor, reach: Tensor, dtype: torch.dtype) -> None:
+        """The terms decay²·‖start‖² and 2·decay·⟨start, E ᵀX⟩, `⟨W, EᵀX⟩ = Σ (XWᵀ) ∘ E`."""
+        start, decay = self._start().to(dtype), self._decay().to(torch.float64)
+        crossed = torch.zeros_like(squares)
+        for layer in self.layers:
+            for coefficient, inputs, errors in zip(self.coefficients, layer.inputs, layer.errors, strict=True):
+                met = torch.zeros(len(coefficient), dtype=torch.float64)
+                if layer.weight is not None:
+                    weight = start[layer.weight].view(errors.shape[2], inputs.shape[2])
+                    met += ((inputs.to(dtype) @ weight.t()) * errors).sum(dim=(1, 2), dtype=torch.float64)
+                if layer.bias is not None:
+                    met += (errors.to(dtype) @ start[layer.bias]).sum(dim=1, dtype=torch.float64)
+                crossed[: len(coefficient)] += coefficient * met
+        length = float(start.to(torch.float64).square().sum())
+        squares += decay.square() * length + 2 * decay * crossed
+        reach += decay.square() * length
+
+    def _start(self) -> Tensor:
+        return torch.zeros(self.dim) if self.start is None else self.start
+
+
+def _weighted(coefficient: Tensor, errors: Tensor) -> tuple[Tensor, float]:
+    """Errors times their coefficients, and what is left to multiply by: one number, where it is the same for all."""
+    first = float(coefficient[0]) if len(coefficient) else 0.0
+    if bool((coefficient == first).all()):
+        return errors, first
+    return errors * coefficient[:, None, None], 1.0
+
+
+def _cut(parts: Sequence[Tensor], count: int) -> tuple[Tensor, ...]:
+    return tuple(part[:count] for part in parts)
+
+
+def _cleared(parts: Sequence[Tensor], rows: Tensor) -> tuple[Tensor, ...]:
+    """Copies with zeros at `rows`."""
+    return tuple(part.index_fill(0, rows[rows < len(part)], 0.0) for part in parts)

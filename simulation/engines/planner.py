@@ -1,0 +1,64 @@
+"""Planner: which engine trains a run's owners, and why, by a stated rule.
+
+The first engine of `ENGINES` that accepts the work and says that it pays is taken; an engine that is asked for by name is
+taken whenever it accepts. The plain loop accepts everything and stands last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...client.worker import Plan
+from ...config import ConfigError
+from ...privacy.pipeline import Pipeline
+from ...privacy.stages.central import CentralGaussian
+from ...privacy.stages.clip import Clip
+from ...strategies.learner import Learner
+from ..population import Population
+from .engine import Engine
+from .low_rank import LowRank
+from .plain import PlainLoop
+
+AUTO = "auto"
+
+
+class EngineError(ConfigError):
+    """An engine was asked for that cannot do the work; says why, and what can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An engine and, in one line, why this one."""
+
+    engine: Engine
+    why: str
+
+
+ENGINES: tuple[Engine, ...] = (LowRank(), PlainLoop())
+NAMES = tuple(engine.name for engine in ENGINES)
+
+
+def chosen_engine(plan: Plan, learner: Learner, population: Population, name: str = AUTO) -> Choice:
+    """The engine called `name`, or the one that the rule finds; raises `EngineError` for one that cannot do the work."""
+    if name != AUTO:
+        named = next((engine for engine in ENGINES if engine.name == name), None)
+        if named is None:
+            raise ValueError(f"engine = {name!r}: unknown; give auto, in-memory or one of {', '.join(NAMES)}")
+        reason = named.accepts(plan, learner, population)
+        if reason is not None:
+            raise EngineError(f'engine = "{name}": {reason}; leave it out and a fitting one is taken')
+        return Choice(named, "asked for")
+    passed: list[str] = []
+    for engine in ENGINES:
+        reason = engine.accepts(plan, learner, population) or engine.pays(plan, learner, population)
+        if reason is None:
+            return Choice(engine, "; ".join(passed) or engine.purpose)
+        passed.append(f"not {engine.name}: {reason}")
+    raise EngineError(f"no engine takes this work ({'; '.join(passed)})")
+
+
+def stays_factored(pipeline: Pipeline) -> bool:
+    """Whether nothing of the owner half needs the vectors themselves: clips, then at most a central noise at the end."""
+    *before, last = pipeline.stages or (None,)
+    fits = last is None or type(last) in (Clip, CentralGaussian)
+    return fits and all(type(stage) is Clip for stage in before) and pipeline.source.unit == "owner"
