@@ -27,6 +27,7 @@ from ..strategies.local import Solver, streams_of
 from ..strategies.measuring import Measured, measured
 from ..strategies.messages import Recipe, Reply, Request, request_from
 from ..strategies.solvers import SOLVERS
+from ..strategies.steps import Asked, number_of
 from ..tasks.examples import Examples
 from .refusal import RefusedError as RefusedError
 
@@ -99,7 +100,7 @@ def plan_of(recipe: Recipe, learner: Learner) -> Plan:
 
 
 def _log_fault(owner: int, round: int, what: str) -> None:
-    log.warning("round %d: %s; zeros took part in its place", round, what)
+    log.warning("round %d: %s; a zero vector took part in its place", round, what)
 
 
 @dataclass(slots=True)
@@ -128,27 +129,46 @@ class Worker:
 
     def contribute(self, request: Request) -> tuple[Tensor, int | None]:
         """The owner's message `[d']` and its ring; raises `RefusedError` before any data is touched."""
+        plan = self._planned(request)
+        if plan.pipeline.final.masked:
+            raise RefusedError(
+                "this message would leave in the clear; the pipeline says mask", "mask", "name the cohort"
+            )
+        return self._message(request, plan, masked=False)
+
+    def hidden(self, request: Request) -> tuple[Tensor, int | None]:
+        """The same for a pipeline with `mask`: what the caller masks before anything of it leaves."""
+        plan = self._planned(request)
+        if not plan.pipeline.final.masked:
+            raise RefusedError("the request names a cohort, but its pipeline has no mask", "mask", "add mask")
+        return self._message(request, plan, masked=True)
+
+    def _planned(self, request: Request) -> Plan:
         if request.owner != self.owner:
             raise RefusedError(f"the request is for owner {request.owner}; this is owner {self.owner}", "address")
         plan = agreed(request, self.learner)
         self.policy.check(request, plan.pipeline)
+        return plan
+
+    def _message(self, request: Request, plan: Plan, *, masked: bool) -> tuple[Tensor, int | None]:
         found = measure(plan, self.learner, request, self.examples, self.entropy)
         update, self.memory = train(plan, self.learner, request, self.examples, self.entropy, self.memory)
         if not torch.isfinite(update).all():
             self.on_fault(
                 self.owner, request.round, "the local update is not finite (lower local.lr, or look at the data)"
             )
-        if not found.readable:
+        elif not found.readable:
             self.on_fault(self.owner, request.round, UNREADABLE)
-        env = Env(self.entropy, request.round, request.attempt, (self.owner,), measures=found.row[None])
+        owner, measures = (self.owner,), found.row[None]
+        env = Env(self.entropy, request.round, request.attempt, owner, masked=masked, measures=measures)
         messages = plan.pipeline.send(Dense(update[None]), env)
         return messages.dense()[0], plan.pipeline.final.ring
 
 
-def refusal_of(request: Request, owner: int, error: RefusedError) -> Reply:
-    """The reply of `owner` that refuses `request`."""
-    where = (request.run, request.round, request.attempt, (owner,))
-    return Reply(*where, "refused", reason=str(error), code=error.refusal.code)
+def refusal_of(asked: Asked, owner: int, error: RefusedError) -> Reply:
+    """The reply of `owner` that refuses what was asked."""
+    where = (asked.run, asked.round, asked.attempt, (owner,))
+    return Reply(*where, "refused", reason=str(error), code=error.refusal.code, step=number_of(asked))
 
 
 def measure(plan: Plan, learner: Learner, request: Request, examples: Examples, entropy: Entropy) -> Measured:

@@ -160,11 +160,11 @@ def estimates(line: Pipeline, opened: Opened, contributions: float) -> dict[str,
         return {}
     stage, signal = found
     count = contributions * (1.0 if signal.examples is None else signal.examples)
-    told = {}
+    told: dict[str, Estimate] = {}
     for name in stage.of:
-        range_ = stage.largest_loss if name == "loss" else 1.0
-        error = range_ * _deviation(line, stage, signal, contributions) / count
-        told[name] = Estimate(range_ * (0.5 + opened.measures[name] / count), error)
+        span = stage.largest_loss if name == "loss" else 1.0
+        error = span * _deviation(line, stage, signal, contributions) / count
+        told[name] = Estimate(span * (0.5 + opened.measures[name] / count), error)
     return told
 
 
@@ -173,7 +173,7 @@ def forecast(line: Pipeline, contributions: float) -> tuple[float, dict[str, flo
     found = measure_in(line)
     if found is None or not contributions > 0:
         return 1.0, {}
-    stage, signal = found
+    stage, _ = found
     none = Opened(torch.zeros(0), (), dict.fromkeys(stage.of, 0.0))
     errors = {name: each.error for name, each in estimates(line, none, contributions).items()}
     return math.hypot(1, math.sqrt(len(stage.of)) * stage.weight / 2), errors

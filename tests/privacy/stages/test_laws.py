@@ -1,5 +1,6 @@
 """The laws of the pipeline, over every stage: square, sound declaration, batch, and the order of stages."""
 
+import dataclasses
 import math
 from itertools import product
 
@@ -19,6 +20,7 @@ CLIP = {"stage": "clip", "norm": NORM}
 ROWS = {
     "clip": CLIP,
     "adaptive-clip": {"stage": "adaptive-clip", "norm": NORM},
+    "measure": {"stage": "measure", "weight": 0.5},
     "rotate": {"stage": "rotate", "seed": 5},
     "central-gaussian": {"stage": "central-gaussian", "noise_multiplier": 1.5},
     "own-gaussian": {"stage": "own-gaussian", "noise_multiplier": 1.5},
@@ -31,6 +33,7 @@ COARSE = {"stage": "encode", "bits": 20}
 JOURNEYS = {
     "clip": [CLIP],
     "adaptive-clip": [ROWS["adaptive-clip"]],
+    "measure": [CLIP, ROWS["measure"]],
     "rotate": [CLIP, ROWS["rotate"]],
     "central-gaussian": [CLIP, ROWS["central-gaussian"]],
     "own-gaussian": [CLIP, ROWS["own-gaussian"]],
@@ -38,18 +41,22 @@ JOURNEYS = {
     "encode a lattice": [CLIP, ROWS["central-gaussian"], ROWS["encode"]],
     "discrete-gaussian": [CLIP, COARSE, ROWS["discrete-gaussian"]],
     "skellam": [CLIP, COARSE, ROWS["skellam"]],
-    "everything": [ROWS["adaptive-clip"], ROWS["rotate"], COARSE, ROWS["skellam"]],
+    "measure, then noise": [CLIP, ROWS["measure"], ROWS["central-gaussian"]],
+    "everything": [ROWS["adaptive-clip"], ROWS["measure"], ROWS["rotate"], COARSE, ROWS["skellam"]],
 }
+# What the owners measured, by number: whatever an owner may say of itself.
+MEASURES = torch.tensor([[0.5, -0.5], [0.31, 0.07], [math.nan, math.inf], [9.0, -1e30], [-0.0, 0.2], [-0.5, 1e-12]])
 
 
 def source(dim: int = 24, unit: str = "owner", most: int = 6) -> Signal:
     sensitivity = math.inf if unit == "owner" else NORM / 4
-    return Signal(dim, unit, sensitivity, least=most, most=most, expected=float(most))
+    examples = None if unit == "owner" else 5.0
+    return Signal(dim, unit, sensitivity, least=most, most=most, expected=float(most), examples=examples)
 
 
 def env(owners: int, seed: int = 0, first: int = 0) -> Env:
     ids = tuple(range(first, first + owners))
-    return Env(SeededEntropy(seed), 3, owner_ids=ids, survivors=ids)
+    return Env(SeededEntropy(seed), 3, owner_ids=ids, survivors=ids, measures=MEASURES[list(ids)])
 
 
 def built(rows: list[dict[str, object]], start: Signal) -> Pipeline:
@@ -118,13 +125,14 @@ NUMBERS = st.one_of(
 
 @pytest.mark.parametrize("journey", JOURNEYS)
 @settings(max_examples=30)
-@given(rows=st.lists(st.lists(NUMBERS, min_size=6, max_size=6), min_size=1, max_size=4), seed=st.integers(0, 9))
+@given(rows=st.lists(st.lists(NUMBERS, min_size=8, max_size=8), min_size=1, max_size=4), seed=st.integers(0, 9))
 def test_declarations_are_sound(journey: str, rows: list[list[float]], seed: int) -> None:
     """No input whatever makes a noiseless message longer than what was declared of it."""
     line = built(quiet(JOURNEYS[journey]), source(dim=6))
     stages = zip(line.stages, line.signals[:-1], line.signals[1:], strict=True)
-    updates = Dense(torch.tensor(rows, dtype=torch.float32))
-    surroundings = env(len(rows), seed)
+    given = torch.tensor(rows, dtype=torch.float32)
+    updates = Dense(given[:, :6])
+    surroundings = dataclasses.replace(env(len(rows), seed), measures=given[:, 6:])
     for stage, before, after in stages:
         updates = stage.send(updates, before, surroundings)
         sent = updates.dense()
@@ -183,13 +191,16 @@ def test_an_empty_round_works(journey: str) -> None:
     assert line.send(Dense(torch.zeros(0, 24)), nobody).dense().shape == (0, line.final.dim)
     opened = line.receive(line.empty(), nobody)
     assert bool(torch.isfinite(opened.total).all())
-    assert (opened.total.abs().sum() > 0) == (journey in ("central-gaussian", "encode a lattice"))
+    assert (opened.total.abs().sum() > 0) == (
+        journey in ("central-gaussian", "encode a lattice", "measure, then noise")
+    )
     line.at(line.learn(line.initial(), opened))
 
 
 LEGAL_BEFORE = {
     "clip": [],
     "adaptive-clip": [],
+    "measure": ["clip"],
     "rotate": ["clip"],
     "central-gaussian": ["clip"],
     "own-gaussian": ["clip"],
@@ -199,9 +210,10 @@ LEGAL_BEFORE = {
     "mask": ["clip", "encode"],
 }
 LEGAL_AFTER = {
-    "clip": {"clip", "adaptive-clip", "rotate", "central-gaussian", "own-gaussian", "encode"},
-    "adaptive-clip": {"rotate", "central-gaussian", "own-gaussian", "encode"},
-    "rotate": {"clip", "adaptive-clip", "rotate", "central-gaussian", "own-gaussian", "encode"},
+    "clip": {"clip", "adaptive-clip", "measure", "rotate", "central-gaussian", "own-gaussian", "encode"},
+    "adaptive-clip": {"measure", "rotate", "central-gaussian", "own-gaussian", "encode"},
+    "measure": {"rotate", "central-gaussian", "own-gaussian", "encode"},
+    "rotate": {"clip", "adaptive-clip", "measure", "rotate", "central-gaussian", "own-gaussian", "encode"},
     "central-gaussian": {"encode"},
     "own-gaussian": {"encode"},
     "encode": {"discrete-gaussian", "skellam", "mask"},

@@ -10,6 +10,7 @@ from tacit.privacy.stages.table import STAGES, from_row, stage_name, to_row
 ROWS = [
     {"stage": "clip", "norm": 0.3},
     {"stage": "adaptive-clip", "norm": 0.3, "quantile": 0.4, "learning_rate": 0.1, "bit_weight": 0.5},
+    {"stage": "measure", "weight": 0.5, "largest_loss": 3.0, "of": ("loss",)},
     {"stage": "rotate", "seed": 9},
     {"stage": "central-gaussian", "noise_multiplier": 3.74},
     {"stage": "central-gaussian", "noise_multiplier": "calibrate"},
