@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 import struct
+from bisect import bisect_left
 from typing import Literal
 
 import numpy as np
@@ -85,14 +86,23 @@ def sparsest(
     twice = 2 if adversary == "semi-malicious" else 1
     if n < 3 or colluders < 0 or drops < 0 or 10 * (colluders + twice * drops) > 9 * n:
         return None
-    threshold = lowest
-    for degree in range(2, n, 2):
-        while threshold <= degree and _exposed(n, colluders, degree, threshold, adversary) > _EACH - _SLACK:
-            threshold += 1  # what is exposed at k is exposed at k + 2, so t never has to go back
-        if threshold > degree or _split(n, colluders + drops, degree) > _EACH - _SLACK:
-            continue
-        if _unrecovered(n, drops, degree, threshold) <= _LOST - _SLACK:
-            return degree, threshold
+    degree = 2
+    while degree < n:
+        fewest = lowest + bisect_left(
+            range(lowest, degree + 1),
+            True,
+            key=lambda t: exposed(n, colluders, degree, t, adversary) <= _EACH - _SLACK,
+        )
+        most = bisect_left(
+            range(1, degree + 1),
+            True,
+            key=lambda t: unrecovered(n, drops, degree, t) > _LOST - _SLACK,
+        )
+        if fewest <= most and split(n, colluders + drops, degree) <= _EACH - _SLACK:
+            return degree, fewest
+        # Two neighbours more raise `most` by two at the most (where they are all left) and never lower `fewest`, so no degree
+        # that is passed over could have closed the gap.
+        degree += 2 * max(1, -(-(fewest - most) // 2))
     return None
 
 
@@ -103,15 +113,15 @@ def check(n: int, colluders: int, drops: int, degree: int, threshold: int) -> No
             f"degree {degree} and threshold {threshold} for {n} owners; give an even degree from 2 to below {n} and a "
             "threshold from 2 to the degree"
         )
-    if _exposed(n, colluders, degree, threshold, "semi-honest") > _EACH - _SLACK:
+    if exposed(n, colluders, degree, threshold) > _EACH - _SLACK:
         raise GraphError(f"{colluders} colluders may hold {threshold} shares of a neighbour; raise the threshold")
-    if _split(n, colluders + drops, degree) > _EACH - _SLACK:
+    if split(n, colluders + drops, degree) > _EACH - _SLACK:
         raise GraphError(f"{colluders} colluders and {drops} drops may split the graph; raise the degree")
-    if _unrecovered(n, drops, degree, threshold) > _LOST - _SLACK:
+    if unrecovered(n, drops, degree, threshold) > _LOST - _SLACK:
         raise GraphError(f"{drops} drops may leave an owner fewer than {threshold} neighbours; raise the degree")
 
 
-def _exposed(n: int, colluders: int, degree: int, threshold: int, adversary: Adversary) -> float:
+def exposed(n: int, colluders: int, degree: int, threshold: int, adversary: Adversary = "semi-honest") -> float:
     """ln of the expected number of owners of whom colluding neighbours, and whoever can be misled, hold `threshold` shares.
 
     Over all n, colluding owners too, though nobody guards those: published parameters count them.
@@ -123,14 +133,14 @@ def _exposed(n: int, colluders: int, degree: int, threshold: int, adversary: Adv
     return _sum(honest, _expected(colluders, n - 1, colluders - 1, degree, enough))
 
 
-def _unrecovered(n: int, drops: int, degree: int, threshold: int) -> float:
+def unrecovered(n: int, drops: int, degree: int, threshold: int) -> float:
     """ln of the expected number of owners with fewer than `threshold` neighbours left; of a dropped one the key is needed."""
     enough = degree - threshold + 1
     left = _expected(n - drops, n - 1, drops, degree, enough)
     return _sum(left, _expected(drops, n - 1, drops - 1, degree, enough))
 
 
-def _split(n: int, removed: int, degree: int) -> float:
+def split(n: int, removed: int, degree: int) -> float:
     """ln of the expected number of ways to cut the circle in two.
 
     It takes two disjoint runs of k/2 removed neighbours with somebody left on both sides: n(n − k − 1)/2 pairs of runs, each

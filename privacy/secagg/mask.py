@@ -102,8 +102,9 @@ def _operation(sign: int) -> np.ufunc:
 
 
 def _check(vector: Vector, bits: int) -> None:
-    if vector.ndim != 1 or vector.dtype != element(bits) or not vector.flags.c_contiguous:
+    flags = vector.flags
+    if vector.ndim != 1 or vector.dtype != element(bits) or not (flags.c_contiguous and flags.writeable):
         raise MaskError(
-            f"{vector.dtype} of {vector.ndim} dimensions; in a ring of {bits} bits use a contiguous vector of "
+            f"{vector.dtype} of {vector.ndim} dimensions; in a ring of {bits} bits use a contiguous writable vector of "
             f"{element(bits)}, which `working` makes"
         )
