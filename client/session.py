@@ -9,6 +9,10 @@
 | the same, its outcome unknown or its reply acknowledged | a refusal                             | none more |
 | other bytes for an attempt that was paid                | a refusal                             | none more |
 
+Under masks one attempt takes several steps (`strategies.steps`), each answered once; the same bytes again get the same answer
+while this process lives. The data is touched in the step that sends the masked vector, which is stored and committed like a
+message in the clear; but secrets are in memory only, so after a restart the attempt is refused.
+
 Rules 12, 14, 15 and 16 of PRIVACY.md. What is refused depends on requests, policy and ledger, never on data: where training
 breaks on the data, the contribution of an owner without examples takes its place, noise included, and only the owner's log
 tells. A crash leaves an open reservation, which stays charged in full, and its attempt is refused from then on.
@@ -20,7 +24,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -29,12 +33,15 @@ from torch import Tensor
 from ..privacy.ledger.account import Account, Record
 from ..privacy.ledger.entry import Address, EntryError, Price
 from ..privacy.ledger.errors import CorruptError, LedgerError, TakenError
-from ..privacy.ledger.store import Step, Store
+from ..privacy.ledger.store import Step as Moment
+from ..privacy.ledger.store import Store
 from ..privacy.pipeline import Env
 from ..privacy.updates import Dense
-from ..strategies.messages import Reply, Request, request_from
+from ..strategies.messages import Reply, Request
+from ..strategies.steps import VECTOR, Asked, Step, asked_in
 from .refusal import RefusedError
 from .replies import Replies
+from .turn import Circles, Turn, no_circle
 from .worker import Plan, Worker, agreed, refusal_of
 
 log = logging.getLogger(__name__)
@@ -64,12 +71,13 @@ class Session:
 
     `worker(request)` is the owner's half of the run that a request belongs to; it raises `RefusedError` for what it does not
     know and looks at no example. `attempts` is the most that one round may charge. `step` is called with the name of each
-    step before the next one: the place to stop a process in a test. Threads may share a session; requests take turns.
+    step before the next one: the place to stop a process in a test. `circles` gives the cohort of a masked attempt as this
+    owner knows it. Threads may share a session; requests take turns.
     """
 
     def __init__(
         self, worker: Callable[[Request], Worker], policy: Policy, store: Store, replies: Replies, attempts: int,
-        step: Step = _nowhere,
+        step: Moment = _nowhere, circles: Circles = no_circle,
     ) -> None:  # fmt: skip
         """Goes on from what the folder holds; raises `LedgerError` where that is newer than the ledger."""
         self._worker = worker
@@ -78,19 +86,26 @@ class Session:
         self._replies = replies
         self._attempts = attempts
         self._step = step
+        self._circles = circles
+        self._turns: dict[Address, _Seat] = {}
         self._lock = threading.Lock()
         self._settle()
 
     def handle(self, frame: bytes) -> bytes:
-        """The reply frame to a request frame. Raises `CodecError`, before anything is done, for what is no request."""
-        request = request_from(frame)
+        """The reply frame to the frame of a request or step. Raises `CodecError`, before anything is done, for neither."""
+        asked = asked_in(frame)
         digest = hashlib.sha256(frame).hexdigest()
         with self._lock:
             try:
-                return self._answer(request, digest)
+                return self._answer(asked, digest) if isinstance(asked, Request) else self._further(asked, digest)
             except RefusedError as refusal:
-                log.info("run %r, round %d refused: %s", request.run, request.round, refusal)
-                return refusal_of(request, request.owner, refusal).to_bytes()
+                log.info("run %r, round %d refused: %s", asked.run, asked.round, refusal)
+                return refusal_of(asked, asked.owner, refusal).to_bytes()
+
+    def holds(self, asked: Asked) -> bool:
+        """Whether what is asked belongs to a masked attempt that is under way here."""
+        with self._lock:
+            return any((at.run, at.round, at.attempt) == (asked.run, asked.round, asked.attempt) for at in self._turns)
 
     def acknowledge(self, run: str) -> None:
         """Forget the kept replies of a run that is over; their attempts stay charged and are refused from now on."""
@@ -98,10 +113,7 @@ class Session:
             self._forget(run)
 
     def _answer(self, request: Request, digest: str) -> bytes:
-        try:
-            address = Address(request.run, request.round, request.attempt)
-        except EntryError as error:
-            raise RefusedError(str(error), "address") from error
+        address = _address(request)
         try:
             known = self._store.find(address)
             if known is None:
@@ -111,7 +123,14 @@ class Session:
                         f"the request is for owner {request.owner}; this is owner {worker.owner}", "address"
                     )
                 plan = agreed(request, worker.learner)
-                number = self._store.reserve(address, digest, lambda spent: self._price(request, plan, spent))
+                seats: list[Turn] = []
+
+                def decide(spent: Account) -> Price:
+                    price = self._price(request, plan, spent)
+                    seats.extend(self._turn(worker, request, plan))
+                    return price
+
+                number = self._store.reserve(address, digest, decide)
         except TakenError:  # by another process, a moment ago
             raise _unknown(address) from None
         except LedgerError as error:
@@ -120,9 +139,64 @@ class Session:
                 "this owner's ledger takes no charge now", "ledger", "its administrator finds the cause in its log"
             ) from error
         if known is not None:
+            seat = self._turns.get(address)
+            if seat is not None and seat.answers[1][0] == digest:
+                return seat.answers[1][1]
+            if request.cohort is not None and known.reserved.request == digest:
+                raise _unknown(address)  # its secrets went with the process that had them
             return self._again(known, digest)
         self._step("reserved")
+        for turn in seats:
+            return self._begun(address, number, worker.owner, turn, digest)
         return self._fresh(number, worker, request, plan)
+
+    def _turn(self, worker: Worker, request: Request, plan: Plan) -> list[Turn]:
+        """The turn of a masked attempt; none where messages leave in the clear. Raises `RefusedError`; looks at no data."""
+        if request.cohort is None and not plan.pipeline.final.masked:
+            return []
+        if request.cohort is None or not plan.pipeline.final.masked:
+            raise RefusedError(
+                "a mask without a cohort, or a cohort without a mask", "mask", "ask with both or neither"
+            )
+        circle = self._circles(request.cohort)
+        if circle.index != request.owner:
+            raise RefusedError(f"the request is for owner {request.owner}; this is owner {circle.index}", "address")
+        return [Turn(request, plan, circle, worker.entropy, lambda: contribution(worker, request, plan)[0])]
+
+    def _begun(self, address: Address, number: int, owner: int, turn: Turn, digest: str) -> bytes:
+        """The answer to the request of a masked attempt; the earlier attempts of its run end here."""
+        self._turns = {at: seat for at, seat in self._turns.items() if at.run != address.run}
+        seat = _Seat(number, owner, turn)
+        reply = turn.begin().to_bytes()
+        seat.answers[1] = digest, reply
+        self._turns[address] = seat
+        return reply
+
+    def _further(self, step: Step, digest: str) -> bytes:
+        """The answer to a later step of a masked attempt; the same bytes for the same step."""
+        seat = self._turns.get(_address(step))
+        if seat is None or step.owner != seat.owner:
+            raise RefusedError(f"no masked attempt {step.attempt} of round {step.round} is under way here", "session",
+                               "ask under a new attempt")  # fmt: skip
+        if step.number in seat.answers:
+            asked, reply = seat.answers[step.number]
+            if asked != digest:
+                raise RefusedError(
+                    f"step {step.number} was asked for in other words", "session", "ask under a new attempt"
+                )
+            return reply
+        try:
+            reply = seat.turn.take(step).to_bytes()
+        except _BREAKS as fault:
+            log.error("round %d of run %r breaks this owner's machine: %r", step.round, step.run, fault)
+            reply = _failed(seat, step, "this owner's machine cannot compute the recipe")
+        else:
+            if step.number == VECTOR and not self._kept(seat.number, reply, step.round, step.run):
+                reply = _failed(seat, step, "this owner's disk did not take the reply")
+        seat.answers[step.number] = digest, reply
+        if step.number > VECTOR:
+            seat.answers.pop(VECTOR, None)  # the vector is in the sum, and as large as the model
+        return reply
 
     def _price(self, request: Request, plan: Plan, spent: Account) -> Price:
         if spent.attempts(request.run, request.round) >= self._attempts:
@@ -160,20 +234,26 @@ class Session:
             return Reply(*where, "failed", reason="this owner's machine cannot compute the recipe").to_bytes()
         self._step("contributed")
         reply = Reply(*where, "ok", total, ring).to_bytes()
+        if not self._kept(number, reply, request.round, request.run):
+            return Reply(*where, "failed", reason="this owner's disk did not take the reply").to_bytes()
+        return reply
+
+    def _kept(self, number: int, reply: bytes, round: int, run: str) -> bool:
+        """Whether a message is on the disk, and its charge committed, so that it may leave."""
         try:
             self._replies.keep(number, reply)
             self._step("stored")
             self._store.commit(number, hashlib.sha256(reply).hexdigest())
         except (LedgerError, OSError) as error:
             # Whatever was made stays here, because it could not be sent a second time.
-            log.error("round %d of run %r was trained but cannot be kept: %s", request.round, request.run, error)
-            return Reply(*where, "failed", reason="this owner's disk did not take the reply").to_bytes()
+            log.error("round %d of run %r was trained but cannot be kept: %s", round, run, error)
+            return False
         self._step("committed")
         try:
-            self._forget(request.run, but=number)
+            self._forget(run, but=number)
         except (LedgerError, OSError) as error:
-            log.warning("earlier replies of run %r cannot be removed: %s", request.run, error)
-        return reply
+            log.warning("earlier replies of run %r cannot be removed: %s", run, error)
+        return True
 
     def _forget(self, run: str, but: int = -1) -> None:
         """Drop the kept replies of a run: asking for a later one acknowledges them."""
@@ -196,20 +276,46 @@ class Session:
                 self._replies.drop(number)  # it never left, and never will
 
 
+@dataclass(slots=True)
+class _Seat:
+    """A masked attempt under way: the line that pays for it, and each answered step with the request's digest and the reply."""
+
+    number: int
+    owner: int
+    turn: Turn
+    answers: dict[int, tuple[str, bytes]] = field(default_factory=dict, repr=False)
+
+
+def _failed(seat: _Seat, step: Step, reason: str) -> bytes:
+    """A failure that ends a masked attempt: nothing more of it leaves."""
+    seat.turn.end()
+    where = (step.run, step.round, step.attempt, (seat.owner,))
+    return Reply(*where, "failed", reason=reason, step=step.number).to_bytes()
+
+
+def _address(asked: Asked) -> Address:
+    try:
+        return Address(asked.run, asked.round, asked.attempt)
+    except EntryError as error:
+        raise RefusedError(str(error), "address") from error
+
+
 def contribution(worker: Worker, request: Request, plan: Plan) -> tuple[Tensor, int | None]:
     """The worker's message `[d']` and its ring, as long and as noisy whatever its examples are (PRIVACY.md 12).
 
     Where training breaks on them, the zero vector takes its place; where the solver adds the noise, the update of no examples.
     """
+    masked = plan.pipeline.final.masked is not None
     try:
-        return worker.contribute(request)
+        return worker.hidden(request) if masked else worker.contribute(request)
     except _BREAKS as fault:
         worker.on_fault(worker.owner, request.round, f"training broke ({type(fault).__name__}; look at the data)")
     if plan.pipeline.source.prior is not None:
-        return replace(worker, examples=worker.examples.subset([])).contribute(request)
+        blank = replace(worker, examples=worker.examples.subset([]))
+        return blank.hidden(request) if masked else blank.contribute(request)
     nothing = Dense(torch.zeros(1, plan.pipeline.source.dim))
     unmeasured = torch.zeros(1, plan.pipeline.final.measured)
-    env = Env(worker.entropy, request.round, request.attempt, (worker.owner,), measures=unmeasured)
+    env = Env(worker.entropy, request.round, request.attempt, (worker.owner,), masked=masked, measures=unmeasured)
     return plan.pipeline.send(nothing, env).dense()[0], plan.pipeline.final.ring
 
 

@@ -22,12 +22,15 @@ from ..privacy.ledger.memory import MemoryLedger, entry_from
 from ..server.checkpoint import CheckpointError, save
 from ..server.checkpoint import load as load_checkpoint
 from ..server.coordinator import Coordinator, Progress, Round, restored
+from ..server.masked import MaskedRounds
+from ..server.phases import Protocol, plain_round
 from ..strategies.budget import budget_for
 from ..strategies.federation import Federation, affordable_rounds, build, learner_for
 from ..tasks.device import device_named
 from ..tasks.evaluation import evaluate, owner_means, per_example
 from ..tasks.metrics import worst_decile
 from ..tasks.task import Task, initial
+from .circle import SimulatedRoster
 from .curves import curves
 from .engines.planner import AUTO, chosen_engine
 from .population import Availability, Population, dealt
@@ -246,9 +249,13 @@ def prepare(
     learner = learner_for(federation.task, seed, str(device_named(device)))
     availability = Availability(config.population.dropout, config.population.straggler)
     transport: InMemory | Vectorised
+    roster = SimulatedRoster(entropy)
+    protocol: Protocol = plain_round  # an engine hands over sums, in which masks have cancelled
     if engine == "in-memory":
         chosen, why = engine, "real workers on real bytes, one after the other"
-        transport = InMemory(population, learner, entropy, availability)
+        if federation.pipeline.final.masked:
+            protocol = MaskedRounds(roster.directory())
+        transport = InMemory(population, learner, entropy, availability, roster=roster)
     else:
         plan = Plan(federation.solver, federation.algorithm, federation.pipeline)
         choice = chosen_engine(plan, learner, population, engine)
@@ -274,7 +281,8 @@ def prepare(
     ledger = MemoryLedger(
         budget_for(federation, total), [entry_from(row) for row in found.facts["ledger"]] if found is not None else ()
     )
-    coordinator = Coordinator(federation, transport, ledger, entropy, f"{config.name or 'run'}-{seed}", total)
+    name = f"{config.name or 'run'}-{seed}"
+    coordinator = Coordinator(federation, transport, ledger, entropy, name, total, protocol=protocol)
     progress = coordinator.start(weights) if found is None else restored(found)
     simulation = Simulation(
         federation, seed, chosen, total, population, coordinator, ledger, transport, progress, checkpoint, notes=notes,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from ..client.worker import UNREADABLE, Plan, RefusedError, Worker, agreed, measure
+from ..client.turn import Turn
+from ..client.worker import UNREADABLE, Plan, RefusedError, Worker, agreed, measure, refusal_of
 from ..privacy.entropy import Entropy
 from ..privacy.factors import Factors
 from ..privacy.pipeline import Env
@@ -16,9 +18,13 @@ from ..privacy.stages.measure import measure_in
 from ..privacy.updates import Updates
 from ..strategies.learner import Learner
 from ..strategies.messages import Reply, Request, reply_from
+from ..strategies.steps import Asked, asked_in
+from .circle import SimulatedRoster
 from .engines.engine import Engine
 from .engines.planner import stays_factored
 from .population import Availability, Population
+
+Answer = TypeVar("Answer")
 
 
 class SimulationError(RuntimeError):
@@ -40,9 +46,10 @@ def stop_at_faults(updates: Updates, requests: Sequence[Request]) -> None:
 
 @dataclass(slots=True)
 class InMemory:
-    """The deployed worker in this process: every request and reply becomes bytes and back.
+    """The deployed worker in this process: every request, step and reply becomes bytes and back.
 
-    `memories` holds what owners remember between rounds.
+    `memories` holds what owners remember between rounds; `roster` are the keys with which they know one another in masked
+    rounds, whose whole protocol they run.
     """
 
     population: Population
@@ -50,22 +57,45 @@ class InMemory:
     entropy: Entropy = field(repr=False)
     availability: Availability = field(default_factory=Availability)
     memories: dict[int, Tensor] = field(default_factory=dict, repr=False)
+    roster: SimulatedRoster | None = None
+    _turns: dict[int, Turn] = field(default_factory=dict, repr=False)
 
-    def gather(self, requests: Sequence[Request], deadline: float) -> list[Reply]:
+    def gather(self, requests: Sequence[Asked], deadline: float) -> Iterator[Reply]:
         """Every available owner's reply; `deadline` passes in simulated time, by `availability`."""
-        replies = []
         for request in requests:
-            if not self.availability.answers(self.entropy, request.round, request.attempt, request.owner):
-                continue
-            owner = request.owner
-            worker = Worker(
-                owner, self.learner, self.population.examples(owner), self.entropy,
-                memory=self.memories.get(owner), on_fault=stop_at_fault,
-            )  # fmt: skip
-            replies.append(reply_from(worker.handle(request.to_bytes())))
-            if worker.memory is not None:
-                self.memories[owner] = worker.memory
-        return replies
+            if self.availability.answers(self.entropy, request.round, request.attempt, request.owner):
+                yield reply_from(self._answer(request.to_bytes(), request.owner))
+
+    def _answer(self, frame: bytes, owner: int) -> bytes:
+        asked = asked_in(frame)
+        if isinstance(asked, Request) and asked.cohort is None:
+            return self._at_work(owner, lambda worker: worker.handle(frame))
+        try:
+            if isinstance(asked, Request):
+                self._turns[owner] = turn = self._turn(asked, owner)
+                return turn.begin().to_bytes()
+            return self._turns[owner].take(asked).to_bytes()
+        except RefusedError as refusal:
+            return refusal_of(asked, owner, refusal).to_bytes()
+
+    def _turn(self, request: Request, owner: int) -> Turn:
+        if self.roster is None or request.cohort is None:
+            raise SimulationError("a masked round among owners without keys; give the transport a roster")
+        circle, plan = self.roster.circle(owner, request.cohort), agreed(request, self.learner)
+        return Turn(
+            request, plan, circle, self.entropy, lambda: self._at_work(owner, lambda worker: worker.hidden(request)[0])
+        )
+
+    def _at_work(self, owner: int, work: Callable[[Worker], Answer]) -> Answer:
+        """What `work` makes of the owner's worker, with what it remembers between rounds."""
+        worker = Worker(
+            owner, self.learner, self.population.examples(owner), self.entropy,
+            memory=self.memories.get(owner), on_fault=stop_at_fault,
+        )  # fmt: skip
+        answer = work(worker)
+        if worker.memory is not None:
+            self.memories[owner] = worker.memory
+        return answer
 
 
 @dataclass(slots=True)
@@ -83,9 +113,10 @@ class Vectorised:
     availability: Availability = field(default_factory=Availability)
     memories: dict[int, Tensor] = field(default_factory=dict, repr=False)
 
-    def gather(self, requests: Sequence[Request], deadline: float) -> list[Reply]:
+    def gather(self, requests: Sequence[Asked], deadline: float) -> list[Reply]:
         """One reply with the sum over the available owners; none where nobody is."""
-        present = [r for r in requests if self.availability.answers(self.entropy, r.round, r.attempt, r.owner)]
+        asked = [request for request in requests if isinstance(request, Request)]  # nothing of it takes a second step
+        present = [r for r in asked if self.availability.answers(self.entropy, r.round, r.attempt, r.owner)]
         if not present:
             return []
         first = present[0]
