@@ -264,7 +264,7 @@ class Untouchable(Examples):
 
 REFUSED: dict[str, tuple[Request, str, str]] = {
     "another owner": (request(owner=5), "address", "for owner 5; this is owner 4"),
-    "a run with a name for a log": (request(run="a\nb"), "address", "printable"),
+    "a run with a name too long for a ledger": (request(run="a" * 300), "address", "printable"),
     "another model": (request(weights=torch.zeros(9)), "model", "15 numbers"),
     "an unsound pipeline": (request(recipe=replace(request().recipe, pipeline=OWN[1:])), "recipe", "clip"),
     "over the budget": (request(), "budget-life", "nothing is left"),
