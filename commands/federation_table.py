@@ -56,6 +56,10 @@ def heading(told: Mapping[str, Any]) -> str:
     accuracy = (row.get("metrics") or {}).get("accuracy")
     if accuracy is not None:
         parts.append(f"accuracy {100 * accuracy:.1f} %")
+    elif row.get("measured"):
+        from ..simulation.numerals import estimate_text
+
+        parts += [f"owners' {name} {estimate_text(name, each)}" for name, each in row["measured"].items()]
     return "  ".join(parts)
 
 

@@ -226,6 +226,20 @@ def _plotted(result: Mapping[str, Any], path: Path, wanted: bool) -> Path | None
     return path
 
 
+def _measures(result: Mapping[str, Any]) -> list[list[str]]:
+    """What owners' measuring costs the model in noise, and how exactly each round will tell."""
+    from ..simulation.numerals import metric_text
+
+    if "measures" not in result:
+        return []
+    errors = ", ".join(f"{name} ± {metric_text(name, error)}" for name, error in result["measures"]["errors"].items())
+    factor = result["measures"]["noise_factor"]
+    return [
+        ["owners measure, each round", errors],
+        ["  which widens the model's noise", f"by {100 * (factor - 1):.2g} %"],
+    ]
+
+
 def _show(result: Mapping[str, Any], drawn: Path | None) -> None:
     from ..simulation.numerals import epsilon_text, lower_text, number, small_text
     from .screen import out, say, table
@@ -245,6 +259,7 @@ def _show(result: Mapping[str, Any], drawn: Path | None) -> None:
         ["  for whoever knows the draws", epsilon_text(result["epsilon_unamplified"])],
         ["δ", small_text(result["delta"])],
         ["noise multiplier", "–" if result["noise_multiplier"] is None else f"{result['noise_multiplier']:.4g}"],
+        *_measures(result),
         ["protects one", f"{result['unit']}, {result['relation']}"],
         ["rounds", f"{result['rounds']:,}"],
         ["accountant", str(result["accountant"])],

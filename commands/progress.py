@@ -75,10 +75,14 @@ def _bar(total: int, done: int) -> tuple[Bar, TaskID]:
 
 
 def headline(row: RoundRow) -> str:
-    """The metric that people look at first."""
+    """The metric that people look at first; where no public data was measured on, what the owners found."""
+    from ..simulation.numerals import estimate_text
+
     if "accuracy" in row.metrics:
         return f"accuracy {100 * row.metrics['accuracy']:.1f} %"
-    return f"loss {row.metrics['loss']:.4g}"
+    if row.metrics:
+        return f"loss {row.metrics['loss']:.4g}"
+    return "".join(f"owners' {name} {estimate_text(name, each)}" for name, each in list(row.measured.items())[:1])
 
 
 def epsilon(value: float | str | None) -> str:

@@ -48,7 +48,7 @@ def command(
     from ..simulation.up import ask_for, follow, result
     from .federation_table import Live
     from .screen import say, show_json
-    from .summary import in_seconds, metrics_line
+    from .summary import in_seconds, say_metrics
 
     home = ServerHome(folder.absolute()).checked()
     name = str(attach) if config is None else ask_for(home.root, config)
@@ -69,7 +69,7 @@ def command(
         show_json({"run": name, "folder": str(kept.path), "report": str(kept.report), **found})
         return
     say(f"{name}: {run.rounds[-1].number} rounds{in_seconds(run)}")
-    say(metrics_line(run.rounds[-1].metrics))
+    say_metrics(run.rounds[-1])
     for each in run.notes:
         say(f"Note: {each}")
     say(f"Report: {kept.report}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..privacy.pipeline import Stage
     from ..simulation.artefacts import RunFolder
-    from ..simulation.result import Run
+    from ..simulation.result import RoundRow, Run
     from ..simulation.run import Simulation
     from ..strategies.federation import Federation
 
@@ -57,8 +57,9 @@ def _stage(stage: Stage) -> str:
     row = dict(to_row(stage))
     name = row.pop("stage")
     inside = ", ".join(
-        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()
-    )
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {' and '.join(value)}"
+        if isinstance(value, tuple) else f"{key} {value}" for key, value in row.items()
+    )  # fmt: skip
     return f"{name}({inside})" if inside else str(name)
 
 
@@ -74,7 +75,7 @@ def show_run(run: Run, folder: RunFolder, again: str) -> None:
         f"{last.number} rounds in {clock(run.timing.seconds)}, {run.timing.clients_per_second:,.0f} owners a second, "
         f"seed {run.seed}"
     )
-    say(metrics_line(last.metrics))
+    say_metrics(last)
     say()
     out().print(claims_table([figures.to_json() for figures in run.claims]))
     for each in run.notes:
@@ -82,6 +83,17 @@ def show_run(run: Run, folder: RunFolder, again: str) -> None:
     say("Made with seeded randomness: it shows what a deployment would cost and reach; it protects nobody's real data.")
     say(f"Report: {folder.report}")
     say(f"Again:  {again}")
+
+
+def say_metrics(row: RoundRow) -> None:
+    """What an evaluated round found: on public test data, and at the owners, whose numbers are noised."""
+    from ..simulation.numerals import estimate_text, metric_name
+
+    if row.metrics:
+        say(metrics_line(row.metrics))
+    if row.measured:
+        told = "   ".join(f"{metric_name(name)} {estimate_text(name, each)}" for name, each in row.measured.items())
+        say(f"measured by the owners before round {row.number}, ± its noise:   {told}")
 
 
 def metrics_line(metrics: Mapping[str, Any]) -> str:

@@ -50,7 +50,7 @@ def command(
     from ..simulation.up import up
     from .federation_table import Live
     from .screen import say, show_json
-    from .summary import claims_table, in_seconds, metrics_line
+    from .summary import claims_table, in_seconds, say_metrics
 
     changes["population.owners"] = owners
     folder = folder_for(configuration, out, set=changes)
@@ -72,7 +72,7 @@ def command(
     from .screen import out as console
 
     say(f"{run.rounds[-1].number} rounds over {owners} agents{in_seconds(run)}")
-    say(metrics_line(run.rounds[-1].metrics))
+    say_metrics(run.rounds[-1])
     say()
     console().print(claims_table([figures.to_json() for figures in run.claims]))
     for each in run.notes:

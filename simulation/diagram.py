@@ -20,6 +20,7 @@ _MOST = 7  # columns that fit a page; longer pipelines are drawn downwards
 _DEEDS: Mapping[str, tuple[str, str]] = {
     "clip": ("shrinks the update to the largest norm allowed", ""),
     "adaptive-clip": ("shrinks the update; adds one number: was it short enough?", "reads the noised share, adapts the norm"),
+    "measure": ("adds what it found of the model on its examples", "reads the noised means"),
     "rotate": ("turns the vector by a public random rotation", "turns it back"),
     "encode": ("rounds at random to whole numbers in a ring", "turns them back into real numbers"),
     "central-gaussian": ("rounds to a fine public grid", "adds noise once, on the sum; leaves the grid"),
@@ -110,6 +111,8 @@ def _parameters(row: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " and ".join(map(str, value))
     return plain_text(value) if isinstance(value, float) else str(value)
 
 

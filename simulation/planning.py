@@ -11,6 +11,7 @@ from ..privacy.accounting.figures import Figures, figures
 from ..privacy.accounting.plan import Forecast, forecast
 from ..privacy.claim import ClaimError
 from ..privacy.event import Event
+from ..privacy.stages.measure import forecast as forecast_measures
 from ..strategies.federation import CALIBRATE, Federation, build
 from .run import Source, config_of
 
@@ -38,15 +39,23 @@ class Plan:
         """Whether `simulate` would run all rounds."""
         return self.epsilon <= self.federation.config.budget.epsilon
 
+    @property
+    def measures(self) -> dict[str, Any]:
+        """What measuring at the owners does: `noise_factor` on the noise of the model, and the standard `errors` it leaves."""
+        schedule = self.federation.schedule
+        factor, errors = forecast_measures(schedule.pipeline, schedule.participation.expected(schedule.population))
+        return {"noise_factor": factor, "errors": errors}
+
     def to_json(self) -> dict[str, Any]:
         """What `tacit plan CONFIG --json` prints."""
-        config = self.federation.config
+        config, measures = self.federation.config, self.measures
         return {
             **self.forecast.to_json(),
             "observer": config.budget.observer,
             "budget": config.budget.epsilon,
             "within_budget": self.within_budget,
             "claims": [each.to_json() for each in self.claims],
+            **({"measures": measures} if measures["errors"] else {}),
         }
 
 

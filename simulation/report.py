@@ -13,7 +13,7 @@ from . import words
 from .diagram import diagram
 from .markup import Html, table, tag
 from .mechanism import mechanism
-from .numerals import epsilon_text, is_share, metric_name, metric_text, number, plain_text, small_text
+from .numerals import epsilon_text, estimate_text, is_share, metric_name, metric_text, number, plain_text, small_text
 from .page import bullets, page, plotted, section
 from .plots import epsilon_plot, leading_metric, metric_plot, spread_plot
 
@@ -141,7 +141,9 @@ def _utility(result: Mapping[str, Any]) -> Html:
     if spread:
         figures.append(plotted("Owner by owner", _spread_text(spread), spread_plot(spread, "spread"), _UNDRAWN))
     figures.append(_final_table(final))
-    return section("How good the model is", tag("div", *figures, class_="plots"), _rounds_table(rows))
+    return section(
+        "How good the model is", tag("div", *figures, class_="plots"), _rounds_table(rows), _measured_table(rows)
+    )
 
 
 def _spread_text(spread: Mapping[str, Any]) -> str:
@@ -160,6 +162,26 @@ def _final_table(final: Mapping[str, Any]) -> Html:
         return tag("p", "No metric was evaluated: the task has no public test data, or no round was completed.")
     rows = [[metric_name(str(name)), metric_text(str(name), value)] for name, value in final.items()]
     return tag("div", table(["at the end", "public test data"], rows, numeric=(1,)))
+
+
+def _measured_table(rows: Sequence[Mapping[str, Any]]) -> Html:
+    """What the owners found; nothing where they were not asked."""
+    told = [row for row in rows if row.get("measured")]
+    if not told:
+        return Html("")
+    names = list(dict.fromkeys(name for row in told for name in row["measured"]))
+    step = math.ceil(len(told) / _ROWS)
+    lines = [
+        [plain_text(row.get("round")), *(estimate_text(name, row["measured"].get(name) or {}) for name in names)]
+        for row in told[(len(told) - 1) % step :: step]
+    ]
+    return tag(
+        "div", tag("h3", "As the owners measured it"),
+        tag("p", "Each round's owners measured the model that they received, on their own examples, before they trained. "
+            "Their numbers came in the update's vector and carry its noise: ± is the standard error of that noise, and a "
+            "value may lie outside its range. The claims below cover them."),
+        table(["before round", *(f"{metric_name(name)}, noised" for name in names)], lines, numeric=range(len(names) + 1)),
+    )  # fmt: skip
 
 
 def _rounds_table(rows: Sequence[Mapping[str, Any]]) -> Html:
@@ -295,8 +317,15 @@ def notes(result: Mapping[str, Any]) -> list[str]:
         "Choices made on the same data before this run (learning rate, clipping norm, number of rounds) are "
         + ("charged as tuning in the claims' events." if _tuned(result.get("privacy")) else
            "not charged. Where they were tuned on private data, the true cost is higher."),
-        "Metrics are computed on public test data and cost nothing.",
     ]  # fmt: skip
+    on = (config.get("evaluation") or {}).get("on") or ()
+    if "public-test" in on:
+        found.append("Metrics are computed on public test data and cost nothing.")
+    if "owners" in on:
+        found.append(
+            "What owners measured on their own data is released under the update's noise, and is in every claim; owners whose "
+            "answers are missing, or who had nothing to measure, count as one half where their number is no public one."
+        )
     if result.get("spread"):
         found.append(
             "The figures owner by owner read the owners' own data. They are outside every claim: for real data, do not "

@@ -135,7 +135,8 @@ def perform(order: Order, federation: Federation, name: str, transport: Transpor
         if record.number % config.evaluation.every == 0 or record.number == total:
             spent = math.inf if seed is not None else epsilon_after(federation, record.number)
             shown = math.nan if hidden else seconds
-            rows.append(RoundRow(record.number, _metrics(federation, progress, seed), spent, shown))
+            measured = {name: each.to_json() for name, each in record.measured.items()}
+            rows.append(RoundRow(record.number, _metrics(federation, progress, seed), spent, shown, measured))
             append_row(order.folder, rows[-1])
     run = Run(
         config=config,
@@ -154,8 +155,10 @@ def perform(order: Order, federation: Federation, name: str, transport: Transpor
 
 
 def _metrics(federation: Federation, progress: Progress, seed: int | None) -> dict[str, Any]:
-    """The model's measures on the task's public test data."""
+    """The model's measures on the task's public test data, where these are wanted."""
     task = federation.task
+    if "public-test" not in federation.config.evaluation.on:
+        return {}
     module = initial(task, seed or 0)
     task.trainable(module).unflatten_into(module, federation.algorithm.final(progress.weights, progress.algorithm))
     return dict(evaluate(task, module, task.testing()))
