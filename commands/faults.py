@@ -82,6 +82,7 @@ CODES: Mapping[str, int] = {
     "tacit.client.node.NodeError": FAILED,
     "tacit.simulation.transport.SimulationError": FAILED,
     "tacit.simulation.artefacts.ArtefactError": FAILED,
+    "tacit.simulation.flower.RollError": FAILED,
     "tacit.simulation.weights.WeightsError": FAILED,
     "tacit.commands.faults.UnexpectedError": FAILED,
     "tacit.commands.faults.FailedError": FAILED,

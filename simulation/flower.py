@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..strategies.messages import Reply
     from ..strategies.steps import Asked
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("flwr.tacit")  # below Flower's own, so that `flwr log` shows it
 
 server = ServerApp()
 client = ClientApp()
@@ -159,8 +159,8 @@ class OverGrid:
     seed: int | None
 
     def gather(self, requests: Sequence[Asked], deadline: float) -> list[Reply]:
-        """Every reply that arrives within `deadline` seconds; an error of Flower's is an owner that did not answer."""
-        from ..strategies.messages import reply_from
+        """Every reply that arrives within `deadline` seconds; an error of Flower's is the reply of an owner that failed."""
+        from ..strategies.messages import Reply, reply_from
 
         extra: dict[str, str | int] = {"source": self.source}
         extra |= {} if self.seed is None else {"seed": self.seed}
@@ -168,19 +168,22 @@ class OverGrid:
             Message(_content(each.to_bytes(), extra), self.nodes[each.owner], MessageType.TRAIN, ttl=max(1.0, deadline))
             for each in requests
         ]
-        owners = {node: owner for owner, node in self.nodes.items()}
+        asked = {self.nodes[each.owner]: each for each in requests}
         replies: list[Reply] = []
         for message in exchange(self.grid, sent, deadline):
-            owner = owners.get(message.metadata.src_node_id)
+            request = asked.get(message.metadata.src_node_id)
+            if request is None:
+                continue
             if message.has_error():
-                log.warning("owner %s: %s", owner, message.error.reason)
+                where = (request.run, request.round, request.attempt, (request.owner,))
+                replies.append(Reply(*where, "failed", reason=message.error.reason))
                 continue
             try:
                 reply = reply_from(_frame(message.content))
             except CodecError as error:
-                log.warning("owner %s: a reply that cannot be read: %s", owner, error)
+                log.warning("owner %d: a reply that cannot be read: %s", request.owner, error)
                 continue
-            if reply.owners == (owner,):
+            if reply.owners == (request.owner,):
                 replies.append(reply)
         return replies
 
