@@ -31,7 +31,7 @@ from ..strategies import admission, keyfile, roster
 from ..strategies.admission import Admission, AdmissionError
 from ..strategies.token import Token, endpoint, invite
 from .authority import Authority, load
-from .door import Connection, modern
+from .door import Connection, Server, modern
 from .home import ServerHome, ServerSettings, settings
 from .registry import Owner, RefusedTokenError, Registry, UnknownOwnerError
 
@@ -196,7 +196,7 @@ class Enrolment:
         return bytes(found)
 
 
-def server(enrolment: Enrolment, home: ServerHome, where: ServerSettings) -> uvicorn.Server:
+def server(enrolment: Enrolment, home: ServerHome, where: ServerSettings) -> Server:
     """The server of enrolment, not yet running (`run()`, or `serve()` in a loop)."""
     host, port = endpoint(where.enrolment)
     config = uvicorn.Config(
@@ -205,7 +205,7 @@ def server(enrolment: Enrolment, home: ServerHome, where: ServerSettings) -> uvi
         access_log=False, log_config=None, server_header=False, proxy_headers=False, timeout_keep_alive=5,
         limit_concurrency=100, timeout_graceful_shutdown=3,
     )  # fmt: skip
-    return uvicorn.Server(config)
+    return Server(config)
 
 
 def _refusal(code: str, message: str) -> Response:

@@ -12,7 +12,7 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -344,6 +344,27 @@ def test_a_silent_client_is_let_go(federation: Federation, monkeypatch) -> None:
     ):
         connection.sendall(b"GET /tacit/v1/authority HTTP/1.1\r\nhost: ")
         assert connection.recv(1) == b""
+
+
+def test_who_never_begins_a_handshake_is_let_go(tmp_path: Path, monkeypatch) -> None:
+    """A connection without TLS costs a descriptor, for seconds only."""
+    monkeypatch.setattr(doors, "_SILENCE", 0.3)
+    with opened(tmp_path, founded(tmp_path / "server")) as federation:
+        port = int(federation.office.settings.enrolment.split(":")[1])
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+            assert raw.recv(1) == b""
+
+
+def test_one_address_cannot_take_every_connection(federation: Federation) -> None:
+    context = identities.trusting(federation.home.authority.read_text())
+    port = int(federation.office.settings.enrolment.split(":")[1])
+    with ExitStack() as stack:
+        for _ in range(doors._EACH):
+            raw = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            stack.enter_context(context.wrap_socket(raw, server_hostname="localhost"))
+        raw = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+        one_more = stack.enter_context(context.wrap_socket(raw, server_hostname="localhost"))
+        assert one_more.recv(1) == b""
 
 
 def test_an_address_that_is_refused_too_often_has_to_wait(tmp_path: Path) -> None:

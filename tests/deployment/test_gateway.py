@@ -7,9 +7,9 @@ import ssl
 import time
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.proto import fleet_pb2, message_pb2, node_pb2, recorddict_pb2
 from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
+from tacit.server import door as doors
 from tacit.server.flower import Letter, new_id, open_channel
 from tacit.server.mail import Bell
 from tacit.strategies.messages import Recipe, Request
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
 PULL, PUSH, OBJECT = "/v1/fleet/pull-messages", "/v1/fleet/push-messages", "/v1/fleet/push-object"
 
 
-def signed(owner: Owner) -> dict[str, str]:
+def signed(owner: Owner, at: datetime | None = None) -> dict[str, str]:
     """The headers of Flower's node authentication."""
-    timestamp = datetime.now(UTC).isoformat()
+    timestamp = (at or datetime.now(UTC)).isoformat()
     signature = owner.key.sign(timestamp.encode(), ec.ECDSA(hashes.SHA256()))
     return {
         "content-type": PROTOBUF_MEDIA_TYPE,
@@ -96,12 +97,90 @@ def test_a_fleet_call_passes(site: Site, client: httpx.Client) -> None:
         "/v1/fleet/pull-messages%00",
         "/v1/fleet/PULL-MESSAGES",
         "/v1/fleet/pull-messages?x=/v1/control/start-run",
+        "/v1/fleet/pull-messages/../pull-messages",
+        "/v1/fleet/./pull-messages",
+        "/v1/fleet/pull%2dmessages",
+        "/V1/fleet/pull-messages",
+        "/v1/fleet/pull-messages%20",
+        "/v1/control%252fstart-run",
+        "/v1\\control\\start-run",
+        "/v1/fleet/%c0%ae%c0%ae/control/start-run",
+        "https://x/v1/control/start-run",
+        "http://127.0.0.1:1/v1/runtime/acquire-task",
     ],
 )
 def test_nothing_else_passes(site: Site, path: str) -> None:
     """Raw bytes on the wire, because HTTP clients clean paths up."""
     headers = "".join(f"{name}: {value}\r\n" for name, value in signed(site.owners[0]).items())
     assert answered(site, f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n{headers}\r\n".encode()) == 404
+
+
+@pytest.mark.parametrize("target", [f"http://127.0.0.1:1{PULL}", f"{PULL}#/v1/control/start-run", f"{PULL}?"])
+def test_what_stands_around_a_path_is_no_way_to_elsewhere(site: Site, target: str) -> None:
+    """The path that goes on is the gateway's own, and so is where it goes."""
+    body, headers = pull(site, 0), signed(site.owners[0])
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    request = f"POST {target} HTTP/1.1\r\nhost: 127.0.0.1:1\r\ncontent-length: {len(body)}\r\n{head}\r\n"
+    assert answered(site, request.encode() + body) == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/control/start-run", "/v1/runtime/acquire-task", "/"])
+def test_an_old_http_version_opens_nothing(site: Site, path: str) -> None:
+    assert answered(site, f"POST {path} HTTP/1.0\r\ncontent-length: 0\r\n\r\n".encode()) == 404
+
+
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        ("content-length: 3\r\ntransfer-encoding: chunked", "0\r\n\r\nPOST /v1/control/start-run HTTP/1.1\r\n\r\n"),
+        ("content-length: 3\r\ncontent-length: 50", "abc"),
+        ("content-length: -1", "abc"),
+        ("content-length: 99999999999999999999999", "abc"),
+        ("transfer-encoding: chunked", "zz\r\nabc\r\n0\r\n\r\n"),
+        ("transfer-encoding: chunked", "2\r\nabcdef\r\n0\r\n\r\n"),
+        ("transfer-encoding: chunked", "fffffffffffffffff\r\nabc"),
+        ("transfer-encoding: xchunked", "0\r\n\r\n"),
+        ("x: y\r\n z: folded", ""),
+    ],
+)
+def test_a_request_of_two_lengths_is_none(site: Site, framing: str, body: str) -> None:
+    """Nothing is smuggled behind a body: whatever two programs could frame differently ends the connection."""
+    head = "".join(f"{name}: {value}\r\n" for name, value in signed(site.owners[0]).items())
+    with connected(site) as wire:
+        wire.sendall(f"POST {PULL} HTTP/1.1\r\nhost: x\r\n{framing}\r\n{head}\r\n{body}".encode())
+        found = b""
+        while chunk := wire.recv(10_000):
+            found += chunk
+    assert found.count(b"HTTP/1.1 ") <= 1
+    assert found.split()[1:2] in ([], [b"400"], [b"408"], [b"413"])
+
+
+def test_a_replayed_request_counts_once_and_for_its_own_connection_only(site: Site, client: httpx.Client) -> None:
+    """The same signed bytes again: an answer handed out is not handed out twice, and nobody else can use them."""
+    headers, body = signed(site.owners[0]), pull(site, 0)
+    terms = Terms({"use": "digits"}, "1", "add-remove", {"use": "everyone"}, 2, 2)
+    asked = Request("replayed", 1, 0, 0, Recipe({}, {}, (), 1, 2, terms), torch.ones(3))
+    channel, _ = open_channel(site.address, site.folder / "replayed.json", 20.0)
+    try:
+        channel.post([Letter(new_id(), site.nodes[0], wrap(asked.to_bytes(), 1 << 16))], 30.0, 20.0)
+        assert client.post(PULL, content=body, headers=headers).content
+        assert client.post(PULL, content=body, headers=headers).content == b""
+        with httpx.Client(base_url=f"https://{site.gateway}", verify=site.owners[1].tls(), timeout=20) as thief:
+            assert thief.post(PULL, content=body, headers=headers).status_code == 401
+    finally:
+        channel.finish()
+
+
+@pytest.mark.parametrize("age", [-3600, 3600])
+def test_an_old_request_is_refused(site: Site, client: httpx.Client, age: int) -> None:
+    """Its signature is right, its time is not."""
+    headers = signed(site.owners[0], datetime.now(UTC) + timedelta(seconds=age))
+    assert client.post(PULL, content=pull(site, 0), headers=headers).status_code == 401
+
+
+def test_a_changed_time_breaks_the_signature(site: Site, client: httpx.Client) -> None:
+    headers = signed(site.owners[0]) | {"flwr-timestamp": datetime.now(UTC).isoformat()}
+    assert client.post(PULL, content=pull(site, 0), headers=headers).status_code == 401
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE"])
@@ -184,6 +263,51 @@ def test_a_slow_body_is_cut_off(site: Site) -> None:
     assert time.monotonic() - started > 1.5
 
 
+def test_a_slow_header_is_cut_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then is not enough: from the first byte of a request to the last of its header there is one limit."""
+    monkeypatch.setattr(doors, "_SILENCE", 0.5)
+    started, cut = time.monotonic(), False
+    with connected(site) as wire:
+        wire.settimeout(0.05)
+        while not cut and time.monotonic() - started < 10:
+            try:
+                wire.sendall(b"P")
+                cut = wire.recv(1) == b""
+            except TimeoutError:
+                continue
+            except OSError:
+                cut = True
+    assert cut
+    assert time.monotonic() - started < 5
+
+
+def test_one_owners_slow_and_many_connections_do_not_disturb_another(site: Site) -> None:
+    """Owner 1 takes every connection that it can get, each with a body that does not come; owner 0 is served meanwhile."""
+    head = "".join(f"{name}: {value}\r\n" for name, value in signed(site.owners[1]).items())
+    start = f"POST {PULL} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n{head}\r\nab".encode()
+    with ExitStack() as stack:
+        greedy = []
+        for _ in range(doors._EACH + 6):
+            wire = stack.enter_context(connected(site, 1))
+            with suppress(OSError):
+                wire.sendall(start)
+            greedy.append(wire)
+        with httpx.Client(base_url=f"https://{site.gateway}", verify=site.owners[0].tls(), timeout=20) as client:
+            began = time.monotonic()
+            assert client.post(PULL, content=pull(site, 0), headers=signed(site.owners[0])).status_code == 200
+            assert time.monotonic() - began < 1.5
+        closed = 0
+        for wire in greedy:
+            wire.settimeout(0.02)
+            try:
+                closed += wire.recv(100) == b""
+            except TimeoutError:
+                continue
+            except OSError:
+                closed += 1
+        assert closed >= 6
+
+
 def message(src: int, dst: int, reply_to: str) -> message_pb2.Message:
     metadata = message_pb2.Metadata(
         run_id=1, message_id="0" * 64, src_node_id=src, dst_node_id=dst, reply_to_message_id=reply_to,
@@ -257,9 +381,9 @@ def test_a_held_poll_ends_with_the_mail(site: Site) -> None:
         assert wire.recv(100).startswith(b"HTTP/1.1 200")
 
 
-def connected(site: Site) -> ssl.SSLSocket:
+def connected(site: Site, owner: int = 0) -> ssl.SSLSocket:
     host, port = site.gateway.split(":")
-    return site.owners[0].tls().wrap_socket(socket.create_connection((host, int(port)), 15), server_hostname=host)
+    return site.owners[owner].tls().wrap_socket(socket.create_connection((host, int(port)), 15), server_hostname=host)
 
 
 def answered(site: Site, request: bytes) -> int:
