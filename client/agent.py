@@ -28,10 +28,12 @@ import torch
 from ..strategies.codec import CodecError
 from ..strategies.control import SOCKET, ControlServer
 from ..strategies.lock import FolderLock
-from ..strategies.messages import reply_from, request_from
+from ..strategies.messages import Request, reply_from
 from ..strategies.notify import ALIVE, READY, STOPPING, notify
+from ..strategies.steps import Asked, asked_in
 from ..strategies.token import endpoint
 from .assets import open_assets
+from .company import Company
 from .control import methods
 from .desk import Desk
 from .home import ClientHome
@@ -69,7 +71,8 @@ class Agent:
             torch.set_num_threads(1)  # the bits must not depend on the machine
         self._assets = open_assets(load_settings(home.settings_file), home.root)
         self._owner = self._identity.coordinator.number - 1
-        self._desks = {name: Desk(home, self._assets, name, self._owner, seed) for name in self._assets.names}
+        circles = Company(self._identity)
+        self._desks = {name: Desk(home, self._assets, name, self._owner, seed, circles) for name in self._assets.names}
         self._stopping = threading.Event()
         self._awake = threading.Event()
         self._refused: deque[dict[str, Any]] = deque(maxlen=_LAST)
@@ -145,12 +148,23 @@ class Agent:
 
     def handle(self, frame: bytes) -> bytes:
         """The reply frame to a request frame; raises `CodecError` for what is no request."""
-        request = request_from(frame)
+        asked = asked_in(frame)
         try:
-            asset = self._assets.find(request.recipe.terms.task)
+            return self._desk(asked).session.handle(frame)
         except RefusedError as refusal:
-            return refusal_of(request, request.owner, refusal).to_bytes()
-        return self._desks[asset.name].session.handle(frame)
+            return refusal_of(asked, asked.owner, refusal).to_bytes()
+
+    def _desk(self, asked: Asked) -> Desk:
+        """Where a request is answered, or the masked attempt is under way that a step belongs to; raises `RefusedError`."""
+        if isinstance(asked, Request):
+            return self._desks[self._assets.find(asked.recipe.terms.task).name]
+        for desk in self._desks.values():
+            if desk.session.holds(asked):
+                return desk
+        raise RefusedError(
+            f"no masked attempt {asked.attempt} of round {asked.round} is under way here", "session",
+            "ask under a new attempt",
+        )  # fmt: skip
 
     def _note(self, frame: bytes) -> None:
         reply = reply_from(frame)

@@ -17,6 +17,7 @@ from .guard import Guard, SeededGuard
 from .home import ClientHome
 from .replies import Replies
 from .session import Session
+from .turn import Circles, no_circle
 from .worker import Worker
 
 
@@ -26,7 +27,9 @@ class Desk:
     Raises `LedgerError`: also where there are replies, but the ledger that paid for them is gone.
     """
 
-    def __init__(self, home: ClientHome, assets: Assets, name: str, owner: int, seed: int | None) -> None:
+    def __init__(
+        self, home: ClientHome, assets: Assets, name: str, owner: int, seed: int | None, circles: Circles = no_circle
+    ) -> None:
         policy = assets.policy
         self._assets, self._owner = assets, owner
         self._entropy: Entropy = SystemEntropy() if seed is None else SeededEntropy(seed)
@@ -43,7 +46,9 @@ class Desk:
         self.store = Store(ledger, name)
         guard = Guard(policy, name, assets.installed, Approvals(home.pending))
         permits = guard if seed is None else SeededGuard(guard)
-        self.session = Session(self.worker, permits, self.store, Replies(replies), policy.work.attempts)
+        self.session = Session(
+            self.worker, permits, self.store, Replies(replies), policy.work.attempts, circles=circles
+        )
 
     def worker(self, request: Request) -> Worker:
         """The owner's half of a run, with what it remembers of it."""

@@ -22,7 +22,8 @@ Code: TypeAlias = Literal[
     "clip",  # no clip, or a longer one than is permitted
     "noise",  # no noise, or less than is permitted
     "measure",  # the policy permits no evaluation on the data
-    "mask",  # the policy requires secure aggregation
+    "mask",  # no secure aggregation where the policy requires it, or one that this owner does not take part in
+    "roster",  # the owners are not those that this owner knows
     "unit",  # what is protected is not what the policy budgets for
     "relation",  # neighbours are not those that the policy budgets for
     "cohort",  # sums over fewer owners than is permitted

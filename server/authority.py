@@ -38,6 +38,11 @@ class AuthorityError(Exception):
     """The authority's key and certificate do not belong together, or are not there."""
 
 
+def pin_of(certificate: bytes) -> bytes:
+    """SHA-256 of a certificate (PEM): `[32]` bytes. Raises `ValueError`."""
+    return x509.load_pem_x509_certificate(certificate).fingerprint(hashes.SHA256())
+
+
 @dataclass(frozen=True, slots=True)
 class Authority:
     """The authority of one federation."""

@@ -10,13 +10,16 @@ requests, to which the owners have the same replies.
 | run                  | takes `config` (TOML) on and answers the `run`'s name; declines what it can tell to be wrong |
 | runs                 | `runs`: `run`, `state`, `why`, `round`, `rounds` of every run                  |
 | show                 | the same of one `run`, and its last `row`                                      |
-| again                | lets a `run` that failed go on from its last whole round                       |
+| again                | lets a `run` that failed, or that was refused, go on from its last whole round |
 | agents               | `agents`: `number`, `name`, `online` of every enrolled owner; `seeded`         |
+| metrics              | `text`: its numbers, as Prometheus reads them                                  |
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
 import ssl
 import sys
 import threading
@@ -29,10 +32,12 @@ from ..config import ConfigError, parse
 from ..privacy.ledger.store import Store, create
 from ..strategies.control import ControlServer, DeclinedError, Methods
 from .answer import SuperLinkError
+from .authority import pin_of
 from .control import COORDINATOR
 from .flower import Address
 from .home import ServerHome
 from .members import Members
+from .metrics import Metrics
 from .performance import perform
 from .porter import BELL, reachable
 from .registry import Registry, RegistryError
@@ -51,13 +56,17 @@ class Conductor:
     def __init__(self, home: ServerHome, address: Address, seed: int | None) -> None:
         self._home, self._address, self._seed = home, address, seed
         self._registry = Registry(home.registry)
-        self._members = Members(self._registry, address)
+        self._members = Members(self._registry, address, pin_of(home.authority.read_bytes()))
         self._runs = Runs(home.runs)
+        self._metrics = Metrics()
         self._adding = threading.Lock()
 
     def methods(self) -> Methods:
         """What its socket answers."""
-        return {"run": self._take, "runs": self._list, "show": self._show, "again": self._again, "agents": self._agents}
+        return {
+            "run": self._take, "runs": self._list, "show": self._show, "again": self._again, "agents": self._agents,
+            "metrics": self._measures,
+        }  # fmt: skip
 
     def work(self) -> None:
         """Work off what is asked for; never returns. What it cannot help ends the process, which is then started again."""
@@ -69,7 +78,7 @@ class Conductor:
                     time.sleep(_IDLE)
                     continue
                 try:
-                    perform(run, self._members, self._address, bell, store, self._seed)
+                    perform(run, self._members, self._address, bell, store, self._seed, self._metrics)
                 except SuperLinkError as error:
                     log.warning("run %s: %s; going on soon", run.name, error)
                     time.sleep(_AGAIN)
@@ -127,6 +136,11 @@ class Conductor:
         rows = [{"number": o.number, "name": o.name, "online": online.get(o.number, False)} for o in owners]
         return {"agents": rows, "seeded": self._seed is not None}
 
+    def _measures(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
+        with contextlib.suppress(SuperLinkError, RegistryError):  # the last number stands
+            self._metrics.agents(sum(self._members.online().values()))
+        return {"text": self._metrics.text().decode()}
+
 
 def _state(run: ServedRun) -> dict[str, Any]:
     rows = run.rows()
@@ -146,7 +160,8 @@ def main() -> None:
     tls = ssl.create_default_context(cafile=str(home.authority))
     secret = (home.flower / "executor.secret").read_bytes()
     conductor = Conductor(home, Address(f"127.0.0.1:{int(sys.argv[2])}", tls, secret), seed)
-    with ControlServer(home.root / COORDINATOR, conductor.methods()) as control:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the socket goes with the process
+    with contextlib.suppress(KeyboardInterrupt), ControlServer(home.root / COORDINATOR, conductor.methods()) as control:
         control.serving(True)
         conductor.work()
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 from .answer import SuperLinkError
 from .flower import Address, Nodes
+from .masked import Directory
 from .registry import Owner, Registry, RegistryError
+from .seating import wire_number
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +22,9 @@ _PAUSE = 0.5  # seconds between two looks at the registry
 class Members:
     """The enrolled owners as nodes of the SuperLink; a thread admits who enrols and removes who is revoked."""
 
-    def __init__(self, registry: Registry, address: Address) -> None:
-        self._registry, self._address = registry, address
+    def __init__(self, registry: Registry, address: Address, pin: bytes) -> None:
+        """`pin` is the hash of the authority's certificate, which the roster carries."""
+        self._registry, self._address, self._pin = registry, address, pin
         self._version = -1
         self._nodes: Mapping[int, int] = {}
         self._changed = threading.Lock()
@@ -42,6 +45,12 @@ class Members:
         with closing(Nodes(self._address)) as link:
             there = link.online()
         return {number: there.get(node, False) for number, node in nodes.items()}
+
+    def directory(self, seats: Sequence[int]) -> Directory:
+        """Who those that sit on a run's `seats` (numbers, in order) are to one another. Raises `RegistryError`."""
+        roster = self._registry.roster(self._pin)
+        keys = {wire_number(entry.number): entry.key for entry in roster.entries}
+        return Directory(roster.digest().hex(), lambda seat: wire_number(seats[seat]), keys.__getitem__)
 
     def _admit(self) -> None:
         with self._changed:

@@ -8,8 +8,9 @@ private and nothing is charged: the round draws the same bytes again.
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 
 from ..config import ConfigError
+from ..privacy.claim import ClaimError
 from ..privacy.entropy import Entropy, SeededEntropy, SystemEntropy
 from ..privacy.ledger.durable import DurableLedger
 from ..privacy.ledger.entry import Currency, Price, price_of
@@ -31,9 +33,13 @@ from .coordinator import Coordinator, Progress, Round, RoundError, restored
 from .exchange import Exchange
 from .flower import Address
 from .mail import Bell
+from .masked import MaskedRounds
 from .members import Members
+from .metrics import Metrics
+from .phases import Protocol, plain_round
 from .runs import Ending, RunsError, ServedRun
 from .seating import Seated, wire_number
+from .witness import Denial, Witness
 
 log = logging.getLogger(__name__)
 
@@ -42,20 +48,26 @@ class PerformanceError(RuntimeError):
     """A run that cannot go on, whatever is tried."""
 
 
-def perform(run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None) -> None:
+class RefusedByOwnersError(RuntimeError):
+    """A round that came to nothing because owners' policies do not permit it; says whose, and why."""
+
+
+def perform(
+    run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None, metrics: Metrics
+) -> None:
     """Bring `run` to its end and note that. Raises `SuperLinkError`, `LedgerError` or `OSError` where another try may help."""
     log.info("run %s begins or goes on", run.name)
-    how, why = _outcome(run, members, address, bell, store, seed)
+    how, why = _outcome(run, members, address, bell, store, seed, metrics)
     run.end(how, why, len(store.spent().records(run.name)))
     log.info("run %s ended: %s", run.name, run.ended())
 
 
 def _outcome(
-    run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None
+    run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None, metrics: Metrics
 ) -> tuple[Ending, str]:
     try:
-        return "done", f"{_rounds(run, members, address, bell, store, seed)} rounds"
-    except OverBudgetError as error:
+        return "done", f"{_rounds(run, members, address, bell, store, seed, metrics)} rounds"
+    except (OverBudgetError, RefusedByOwnersError) as error:
         return "refused", str(error)
     except BudgetError as error:
         return "stopped", str(error)
@@ -63,7 +75,9 @@ def _outcome(
         return "failed", str(error)
 
 
-def _rounds(run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None) -> int:
+def _rounds(
+    run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None, metrics: Metrics
+) -> int:
     config, order = run.config(), run.order()
     if order.seed != seed:
         raise PerformanceError(
@@ -75,17 +89,22 @@ def _rounds(run: ServedRun, members: Members, address: Address, bell: Path, stor
         federation.task.testing()
     total, _ = affordable_rounds(federation)
     nodes = members.nodes()
-    gone = [number for number in order.seats if number not in nodes]
-    if gone:
-        raise PerformanceError(
-            f"owners {', '.join(map(str, gone))} were revoked since the run was asked for; ask for a new run without them"
-        )
     found = load(run.checkpoint, config.digest()) if run.checkpoint.exists() else None
     ledger, first = _ledger(run, federation, store, total, seed, found)
     entropy: Entropy = SystemEntropy() if seed is None else SeededEntropy(seed)
-    by_wire = {wire_number(number): nodes[number] for number in order.seats}
-    exchange = Exchange(address, run.exchange, by_wire, ring=Bell(bell).ring)
-    coordinator = Coordinator(federation, Seated(exchange, order.seats), ledger, entropy, run.name, total, first)
+    here = tuple(number for number in order.seats if number in nodes)
+    by_wire = {wire_number(number): nodes[number] for number in here}
+    exchange = Exchange(address, run.exchange, by_wire, ring=Bell(bell).ring, carried=metrics.carried)
+
+    def gone() -> set[int]:
+        return set(order.seats) - set(here).intersection(owner.number for owner in members.owners())
+
+    witness = Witness(Seated(exchange, order.seats, gone), metrics)
+    metrics.spending(run.name, _spending(federation, store, run.name, seed))
+    protocol: Protocol = plain_round
+    if federation.pipeline.final.masked:
+        protocol = MaskedRounds(members.directory(order.seats))
+    coordinator = Coordinator(federation, witness, ledger, entropy, run.name, total, first, protocol)
     learner = learner_for(federation.task, seed or 0)
     progress = coordinator.start(learner.weights()) if found is None else restored(found)
     rows: list[Mapping[str, Any]] = [] if found is None else list(found.facts["rows"])
@@ -95,7 +114,7 @@ def _rounds(run: ServedRun, members: Members, address: Address, bell: Path, stor
     started = time.monotonic()
     try:
         while progress.round < total:
-            progress, record = coordinator.step(progress)
+            progress, record = _step(coordinator, progress, witness, order.seats)
             if not bool(torch.isfinite(progress.weights).all()):
                 raise PerformanceError(
                     f"round {record.number}: the model is not finite; lower strategy.server_lr or local.lr"
@@ -111,6 +130,45 @@ def _rounds(run: ServedRun, members: Members, address: Address, bell: Path, stor
         raise
     exchange.finish()
     return progress.round
+
+
+def _step(
+    coordinator: Coordinator, progress: Progress, witness: Witness, seats: Sequence[int]
+) -> tuple[Progress, Round]:
+    """One round, counted. Raises `RefusedByOwnersError` where it is the owners' policies that it comes to nothing by."""
+    try:
+        after, record = coordinator.step(progress)
+    except RoundError as error:
+        denials = witness.denials()
+        witness.metrics.round_ended("refused" if denials else "failed", witness.survivors)
+        if not denials:
+            raise
+        named = "; ".join(_named(denial, seats) for denial in denials)
+        raise RefusedByOwnersError(f"round {progress.round + 1}: owners' policies do not permit it: {named}") from error
+    witness.metrics.round_ended("opened", record.survived)
+    return after, record
+
+
+def _named(denial: Denial, seats: Sequence[int]) -> str:
+    return f"owner number {seats[denial.seat]} ({denial.code}): {denial.reason}"
+
+
+def _spending(federation: Federation, store: Store, run: str, seed: int | None) -> Callable[[], float]:
+    """ε of the budget's claim for what `run` has released; worked out again only where there is more of it."""
+    known: dict[int, float] = {0: 0.0}
+
+    def epsilon() -> float:
+        charges = len(store.spent().records(run))
+        if seed is not None:
+            return math.inf
+        if charges not in known:
+            try:
+                known[charges] = federation.epsilon(charges)
+            except ClaimError:
+                return math.inf
+        return known[charges]
+
+    return epsilon
 
 
 def _ledger(
