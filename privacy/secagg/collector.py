@@ -53,12 +53,13 @@ class Collector:
         self._faults: dict[int, str] = {}
         self._session = Session(b"", (), None)
         self._advertised: dict[int, Advertisement] = {}
+        self._public: set[bytes] = set()
         self._dealt: dict[int, Dealing] = {}
         self._shown: dict[int, Shares] = {}
         self._reports: dict[int, Report] = {}
-        self._members: tuple[int, ...] = ()
+        self._masking: frozenset[int] = frozenset()  # who was asked for a masked vector
         self._view = b""
-        self._survivors: tuple[int, ...] = ()
+        self._alive: frozenset[int] = frozenset()  # whose vector is in the sum
         self._signatures: dict[int, bytes] = {}
         self._opened: dict[int, dict[int, bytes]] = {}  # dealer -> point -> share
         self._sum = mask.zeros(parameters.dim, parameters.bits)
@@ -81,7 +82,7 @@ class Collector:
     @property
     def survivors(self) -> tuple[int, ...]:
         """Whose vectors are in the sum; empty before the step `mask` is closed."""
-        return self._survivors
+        return tuple(sorted(self._alive))
 
     def requests(self) -> dict[int, bytes]:
         """What to send to whom for this step. The first step has no message of its own: the round's request is it."""
@@ -169,9 +170,9 @@ class Collector:
         public = {found.mask_key, found.sealing_key}
         for key in public:
             _PROBE.shared(key)
-        taken = {key for each in self._advertised.values() for key in (each.mask_key, each.sealing_key)}
-        if len(public) < 2 or public & taken:
+        if len(public) < 2 or public & self._public:
             raise MessageError("a public key that was advertised before")
+        self._public |= public
         self._advertised[sender] = found
 
     def _close_advertise(self) -> None:
@@ -228,22 +229,22 @@ class Collector:
         members = tuple(sorted(self._reports.keys() - out.keys()))
         self._floor(members, members)
         verdict = Verdict(members, complaining)
-        self._members, self._view = members, verdict.view(self._session.id)
+        self._masking, self._view = frozenset(members), verdict.view(self._session.id)
         self._asked = dict.fromkeys(members, verdict.to_bytes(self._session.id))
         self._shown = {}
         self._step = "mask"
 
     def _close_mask(self) -> None:
         survivors = tuple(sorted(self._answered))
-        self._floor(survivors, self._members)
-        self._survivors = survivors
+        self._floor(survivors, self._masking)
+        self._alive = frozenset(survivors)
         self._asked = dict.fromkeys(survivors, Survivors(survivors).to_bytes(self._session.id))
         self._step = "agree"
 
     def _take_agreement(self, sender: int, message: bytes) -> None:
         found = messages.agreement_from(message, self._session.id)
         self._own(sender, found.index)
-        payload = Survivors(self._survivors).signed(self._view)
+        payload = Survivors(self.survivors).signed(self._view)
         keys.verify(self._cohort[sender], "agree", payload, found.signature)
         self._signatures[sender] = found.signature
 
@@ -260,17 +261,17 @@ class Collector:
                 if near not in shown:
                     shown[near] = Agreements({each: signed[each] for each in near}).to_bytes(self._session.id)
                 self._asked[signer] = shown[near]
-        self._recoverable(self._asked, self._members)
+        self._recoverable(self._asked, self._masking)
         self._step = "unmask"
 
     def _take_opening(self, sender: int, message: bytes) -> None:
         found = messages.opening_from(message, self._session.id)
         self._own(sender, found.index)
-        due = [each for each in self._session.near(sender) if each in self._members]
+        due = [each for each in self._session.near(sender) if each in self._masking]
         if list(found.shares) != due:
             raise MessageError("an opening that is not of exactly the sender's neighbours and itself")
         for dealer, (secret, share) in found.shares.items():
-            wanted = Secret.SEED if dealer in self._survivors else Secret.MASK_KEY
+            wanted = Secret.SEED if dealer in self._alive else Secret.MASK_KEY
             committed = self._dealt[dealer].commitments[sender][secret == Secret.SEED]
             shown = sessions.share_commitment(self._session.id, dealer, sender, secret, share)
             if secret != wanted or shown != committed:
@@ -280,8 +281,8 @@ class Collector:
             self._opened.setdefault(dealer, {})[sender + 1] = share
 
     def _close_unmask(self) -> None:
-        self._recoverable(self._answered, self._members)
-        alive = set(self._survivors)
+        self._recoverable(self._answered, self._masking)
+        alive = self._alive
         seeds: dict[int, bytes] = {}
         dropped: dict[int, AgreementKey] = {}
         bad: dict[int, str] = {}
@@ -311,7 +312,7 @@ class Collector:
         threshold = self._parameters.threshold
         coefficients: dict[tuple[int, ...], dict[int, int]] = {}  # many secrets are opened by the same holders
         found: dict[int, bytes | None] = {}
-        for dealer in self._members:
+        for dealer in sorted(self._masking):
             shares = self._opened[dealer]
             points = tuple(sorted(shares)[:threshold])
             if points not in coefficients:

@@ -13,7 +13,7 @@ Learning", figure 4, with what a malicious server needs on top.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from . import keys, mask, messages, shamir
 from . import session as sessions
+from .company import company, require
 from .errors import MessageError, RefusalError
 from .keys import AgreementError, AgreementKey, Randomness, SealError, SignatureError
 from .mask import Vector
@@ -66,34 +67,18 @@ class Owner:
         approved: frozenset[int],
         randomness: Randomness,
     ) -> None:
+        require(
+            len(context) == keys.KEY, "context", f"a context of {len(context)} bytes; `context` makes one of {keys.KEY}"
+        )
         own = signing_key.public_key().public_bytes_raw()
+        self._company = company(parameters, index, own, cohort, approved)
         self._parameters = parameters
         self._context = context
         self._index = index
         self._signing_key = signing_key
-        self._cohort = dict(cohort)
         self._randomness = randomness
-        self._counted = frozenset(cohort) & (approved | {index}) if parameters.malicious else frozenset(cohort)
         self._ended = ""
         self._answers: list[tuple[bytes, Any]] = []
-        if len(context) != keys.KEY:
-            raise RefusalError("context", f"a context of {len(context)} bytes; `context` makes one of {keys.KEY}")
-        if len(cohort) != parameters.n or self._cohort.get(index) != own:
-            raise RefusalError(
-                "cohort", f"a cohort of {len(cohort)} for {parameters.n}, or one without this owner's key"
-            )
-        if len(set(cohort.values())) != len(cohort) or not all(0 <= each < 1 << 32 for each in cohort):
-            raise RefusalError("cohort", "a cohort in which one key stands twice, or whose indices are no u32")
-        strangers = len(cohort) - len(self._counted)
-        self._colluders = parameters.colluders + strangers
-        if parameters.malicious and (
-            2 * parameters.threshold <= parameters.n + self._colluders or len(self._counted) < parameters.least
-        ):
-            raise RefusalError(
-                "approval",
-                f"{strangers} of {len(cohort)} members are not approved and count as colluders: a threshold of "
-                f"{parameters.threshold} withstands fewer; approve them or raise the threshold",
-            )
         mask_key, sealing_key = AgreementKey.fresh(randomness), AgreementKey.fresh(randomness)
         self._secrets: _Secrets | None = _Secrets(mask_key, sealing_key, randomness(mask.SEED))
         self._session = Session(b"", (), None)
@@ -102,6 +87,7 @@ class Owner:
         self._verdict = Verdict((), ())
         self._view = b""
         self._survivors = Survivors(())
+        self._agreed = b""
 
     def advertise(self) -> bytes:
         """Exchange 1: this owner's fresh public keys and the commitment to its seed, signed over the context."""
@@ -194,22 +180,22 @@ class Owner:
         secrets, own = self._live(), self._advertised[self._index]
         directory = messages.directory_from(message, self._context)
         digests = directory.digests()
-        _require(digests.keys() <= self._cohort.keys(), "members", "the directory lists owners outside the cohort")
-        _require(digests.get(self._index) == own.digest(), "own", "the directory changed this owner's advertisement")
-        self._floor("the directory", digests)
-        self._session = sessions.session(directory, self._context, self._cohort, self._parameters)
+        require(digests.keys() <= self._company.keys.keys(), "members", "the directory lists owners outside the cohort")
+        require(digests.get(self._index) == own.digest(), "own", "the directory changed this owner's advertisement")
+        self._company.floor("the directory", digests)
+        self._session = sessions.session(directory, self._context, self._company.keys, self._parameters)
         near = self._session.near(self._index)
         self._advertised = {each.index: each for each in directory.full}
-        _require(tuple(self._advertised) == near, "members", "the directory does not show exactly the neighbours' keys")
-        self._reach("the directory", near)
+        require(tuple(self._advertised) == near, "members", "the directory does not show exactly the neighbours' keys")
+        self._company.reach("the directory", near)
         for each in directory.full:
-            _require(each.digest() == digests[each.index], "members", f"two advertisements of owner {each.index}")
+            require(each.digest() == digests[each.index], "members", f"two advertisements of owner {each.index}")
             if each.index != self._index:
-                self._signed(each.index, "advertise", each.signed(self._context), each.signature)
+                self._company.signed(each.index, "advertise", each.signed(self._context), each.signature)
         published = [key for each in directory.full for key in (each.mask_key, each.sealing_key)]
         distinct = len(set(published)) == len(published)
-        _require(distinct, "keys", "a public key is advertised twice, which would let two masks be one")
-        _require(len({each.commitment for each in directory.full}) == len(near), "keys", "a commitment comes twice")
+        require(distinct, "keys", "a public key is advertised twice, which would let two masks be one")
+        require(len({each.commitment for each in directory.full}) == len(near), "keys", "a commitment comes twice")
         return self._dealing(secrets, near).to_bytes(self._session.id)
 
     def _dealing(self, secrets: _Secrets, near: tuple[int, ...]) -> Dealing:
@@ -235,8 +221,8 @@ class Owner:
         secrets, session = self._live(), self._session.id
         shares = messages.shares_from(message, session)
         near = set(self._session.near(self._index)) - {self._index}
-        _require(shares.dealt.keys() <= near, "members", "shares of owners that do not deal to this one")
-        self._reach("the dealers", {*shares.dealt, self._index})
+        require(shares.dealt.keys() <= near, "members", "shares of owners that do not deal to this one")
+        self._company.reach("the dealers", {*shares.dealt, self._index})
         for dealer, (key, seed, sealed) in shares.dealt.items():
             pair = self._opened(secrets, dealer, sealed)
             if isinstance(pair, Reason):
@@ -273,25 +259,23 @@ class Owner:
             )
         verdict = messages.verdict_from(message, session)
         goes_on = set(verdict.members)
-        _require(goes_on <= set(self._session.members), "members", "the verdict keeps owners that did not advertise")
-        _require(self._index in goes_on, "members", "the verdict leaves this owner out and asks for its vector")
+        require(goes_on <= set(self._session.members), "members", "the verdict keeps owners that did not advertise")
+        require(self._index in goes_on, "members", "the verdict leaves this owner out and asks for its vector")
         for report in verdict.reports:
-            _require(report.index in self._session.members, "members", "a complaint of an owner that did not advertise")
-            self._signed(report.index, "report", report.signed(session), report.signature)
+            require(report.index in self._session.members, "members", "a complaint of an owner that did not advertise")
+            self._company.signed(report.index, "report", report.signed(session), report.signature)
         own = [dict(report.complaints) for report in verdict.reports if report.index == self._index]
-        _require(
+        require(
             own == ([self._complaints] if self._complaints else []), "own", "the verdict changed this owner's report"
         )
         out = sessions.excluded(verdict.reports, self._parameters.colluders)
-        _require(
-            not goes_on & out.keys(), "members", f"the verdict keeps {sorted(goes_on & out.keys())}, complained of"
-        )
+        require(not goes_on & out.keys(), "members", f"the verdict keeps {sorted(goes_on & out.keys())}, complained of")
         peers = [each for each in self._session.near(self._index) if each in goes_on]
-        _require(
+        require(
             set(peers) <= secrets.held.keys(), "members", "the verdict keeps an owner of whom this one has no shares"
         )
-        self._floor("the verdict", goes_on)
-        self._reach("the verdict", peers)
+        self._company.floor("the verdict", goes_on)
+        self._company.reach("the verdict", peers)
         self._verdict, self._view = verdict, verdict.view(session)
         return self._masked(secrets, [each for each in peers if each != self._index], vector)
 
@@ -310,52 +294,37 @@ class Owner:
     def _agree(self, message: bytes) -> bytes:
         survivors = messages.survivors_from(message, self._session.id)
         alive = set(survivors.members)
-        _require(alive <= set(self._verdict.members), "survivors", "a survivor that was not to send a vector")
-        _require(self._index in alive, "survivors", "this owner sent its vector and is listed as dropped")
-        self._floor("the survivors", alive)
-        self._reach("the survivors", alive.intersection(self._session.near(self._index)))
+        require(alive <= set(self._verdict.members), "survivors", "a survivor that was not to send a vector")
+        require(self._index in alive, "survivors", "this owner sent its vector and is listed as dropped")
+        self._company.floor("the survivors", alive)
+        self._company.reach("the survivors", alive.intersection(self._session.near(self._index)))
         self._survivors = survivors
-        signature = self._sign("agree", survivors.signed(self._view))
+        signature = self._agreed = self._sign("agree", survivors.signed(self._view))
         self._answers[3] = (self._answers[3][0], None)  # a masked vector that is in the sum is not asked for again
         return Agreement(self._index, signature).to_bytes(self._session.id)
 
     def _unmask(self, message: bytes) -> bytes:
         secrets, session = self._live(), self._session.id
         signatures = messages.agreements_from(message, session).signatures
-        payload = self._survivors.signed(self._view)
         alive, near = set(self._survivors.members), self._session.near(self._index)
-        _require(self._index in signatures, "agreement", "the agreements lack this owner's own")
-        _require(
+        require(signatures.get(self._index) == self._agreed, "agreement", "the agreements lack this owner's own")
+        require(
             signatures.keys() <= alive & set(near), "agreement", "an agreement of an owner that is no surviving peer"
         )
-        quorum = self._quorum()
-        valid = 0
-        for signer, signature in signatures.items():
-            self._signed(signer, "agree", payload, signature)
-            valid += 1
-            if valid == quorum:
-                break
-        _require(valid >= quorum, "agreement", f"{valid} members agree on the survivors, and {quorum} have to")
+        quorum = self._company.quorum
+        require(
+            len(signatures) >= quorum, "agreement", f"{len(signatures)} agree on the survivors, and {quorum} have to"
+        )
+        payload, others = self._survivors.signed(self._view), [each for each in signatures if each != self._index]
+        for signer in others[: quorum - 1]:  # more would prove no more
+            self._company.signed(signer, "agree", payload, signatures[signer])
         shares: dict[int, tuple[Secret, bytes]] = {}
+        masked = set(self._verdict.members)  # of who was left out before masking nothing is ever shown
         for each in near:
-            if each in self._verdict.members:  # of those that were left out before masking nothing is ever shown
+            if each in masked:
                 secret = Secret.SEED if each in alive else Secret.MASK_KEY
                 shares[each] = (secret, secrets.held[each][secret == Secret.SEED])
         return Opening(self._index, shares).to_bytes(session)
-
-    def _quorum(self) -> int:
-        """Malicious: more than (n + C)/2, strangers in C: two such sets share an honest member, which signs once."""
-        parameters = self._parameters
-        return (parameters.n + self._colluders) // 2 + 1 if parameters.malicious else parameters.quorum
-
-    def _floor(self, what: str, indices: Iterable[int]) -> None:
-        counted, least = len(self._counted.intersection(indices)), self._parameters.least
-        _require(counted >= least, "too-few", f"{what}: {counted} members that count, and the floor is {least}")
-
-    def _reach(self, what: str, near: Iterable[int]) -> None:
-        """Fewer neighbours than open a secret (this owner with them): the round could not end."""
-        holders, threshold = len(set(near)), self._parameters.threshold
-        _require(holders >= threshold, "too-few", f"{what}: {holders} hold shares, and {threshold} open a secret")
 
     def _commitments(self, dealer: int, holder: int, pair: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
         session = self._session.id
@@ -366,11 +335,3 @@ class Owner:
 
     def _sign(self, purpose: str, payload: bytes) -> bytes:
         return keys.sign(self._signing_key, purpose, payload)
-
-    def _signed(self, index: int, purpose: str, payload: bytes, signature: bytes) -> None:
-        keys.verify(self._cohort[index], purpose, payload, signature)
-
-
-def _require(condition: bool, code: str, message: str) -> None:
-    if not condition:
-        raise RefusalError(code, message)

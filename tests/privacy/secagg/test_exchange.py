@@ -73,7 +73,7 @@ def dropouts(draw: st.DrawFn) -> tuple[Parameters, dict[int, str]]:
     return parameters, {each: draw(st.sampled_from(STEPS)) for each in gone}
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(dropouts(), st.integers(0, 10))
 def test_the_sum_of_the_survivors_is_exact_or_nothing_is_opened(
     begin: Begin, case: tuple[Parameters, dict[int, str]], seed: int
@@ -139,7 +139,7 @@ def test_a_sparse_graph_gives_exact_sums(begin: Begin, seed: int) -> None:
 BEFORE_MASKS = ("advertise", "deal", "check")
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.sampled_from([step for step in STEPS if step != "mask"]), st.integers(0, 10**6), st.integers(1, 255))
 def test_a_flipped_byte_costs_its_sender_its_place_and_nobody_else_anything(
     begin: Begin, step: str, place: int, flip: int
@@ -162,7 +162,7 @@ def test_a_flipped_byte_costs_its_sender_its_place_and_nobody_else_anything(
     assert attempt.collector.faults[bad].startswith(step if step != "deal" else ("deal", "check"))
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.sampled_from(STEPS[1:]), st.integers(0, 10**6), st.integers(1, 255))
 def test_a_flipped_byte_of_the_server_is_refused_or_complained_of(
     begin: Begin, step: str, place: int, flip: int
