@@ -3,12 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: explore demo test lint types contracts pytest wheel bench docs clean
+.PHONY: explore demo test lint types contracts pytest flower wheel soak bench docs clean
 
 demo: $(STAMP)
 	$(BIN)/tacit demo
 
-test: lint types contracts pytest wheel
+test: lint types contracts pytest flower wheel
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -21,11 +21,20 @@ contracts: $(STAMP)
 	$(BIN)/lint-imports --no-cache
 
 pytest: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not gpu"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not gpu and not soak"
 
 # The same tests on examples that nobody has tried yet.
 explore: $(STAMP)
-	HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not gpu"
+	HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not gpu and not soak"
+
+# The names taken from Flower, against the oldest and the newest version of it that is permitted.
+flower: $(STAMP)
+	$(BIN)/python tests/packaging/flowers.py
+
+# What takes many minutes; the last one in an environment with the newest Flower.
+soak: $(STAMP)
+	$(BIN)/python -m pytest -q -m soak
+	$(BIN)/python tests/packaging/flowers.py soak
 
 # The wheel, built from a clean copy (a stale build/ resurrects deleted files), passes the tests marked for it.
 wheel: $(STAMP)

@@ -11,6 +11,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 import torch
 from tacit.config import Config, parse
 from tacit.privacy.ledger.memory import Entry
+from tacit.privacy.stages.measure import Estimate
 from tacit.server.coordinator import Progress
 from tacit.simulation.engines.plain import PlainLoop
 from tacit.simulation.run import Simulation, prepare
@@ -57,6 +59,8 @@ INTEGERS: dict[str, list[dict[str, Any]]] = {
     "adaptive": [{"stage": "adaptive-clip", "norm": 0.5}, noise("central-gaussian")],
     "central in a ring": [CLIP, {"stage": "rotate"}, noise("central-gaussian"), {"stage": "encode", "bits": 48}],
     "own": [CLIP, noise("own-gaussian")],
+    "measured": [CLIP, {"stage": "measure"}, noise("central-gaussian")],
+    "measured in shares": [CLIP, {"stage": "measure"}, ENCODE, noise("skellam")],
     "skellam": [CLIP, ENCODE, noise("skellam")],
     "discrete": [{"stage": "adaptive-clip", "norm": 0.5}, {"stage": "rotate"}, ENCODE, noise("discrete-gaussian")],
 }
@@ -84,6 +88,7 @@ class Trace:
     counts: tuple[tuple[int, int, int], ...]
     ledger: tuple[Entry, ...]
     memories: dict[int, Tensor]
+    measured: tuple[Mapping[str, Estimate], ...]
 
     @property
     def weights(self) -> Tensor:
@@ -91,6 +96,8 @@ class Trace:
 
 
 def config(**changes: Any) -> Config:
+    if any(row["stage"] == "measure" for row in changes.get("privacy.pipeline", ())):
+        changes["evaluation.on"] = ["public-test", "owners"]
     return parse(TEXT, changes)
 
 
@@ -102,8 +109,8 @@ def run(simulation: Simulation) -> Trace:
     finally:
         torch.set_num_threads(threads)
     counts = tuple((record.attempt, record.sampled, record.survived) for _, record in found)
-    memories = dict(simulation.transport.memories)
-    return Trace(tuple(progress for progress, _ in found), counts, simulation.ledger.entries, memories)
+    memories, measured = dict(simulation.transport.memories), tuple(record.measured for _, record in found)
+    return Trace(tuple(progress for progress, _ in found), counts, simulation.ledger.entries, memories, measured)
 
 
 def trace(engine: str, seed: int = 5, **changes: Any) -> Trace:
@@ -114,6 +121,7 @@ def assert_same(one: Trace, other: Trace) -> None:
     """Equal to the bit."""
     assert one.counts == other.counts
     assert one.ledger == other.ledger
+    assert one.measured == other.measured
     for mine, yours in zip(one.progress, other.progress, strict=True):
         assert mine.weights.numpy().tobytes() == yours.weights.numpy().tobytes()
         assert mine.pipeline == yours.pipeline
@@ -226,7 +234,7 @@ def test_the_order_of_owners_does_not_matter(engine: str, pipeline: str) -> None
 
     class Shuffled:
         def gather(self, requests: Any, deadline: float) -> Any:
-            return gather([requests[i] for i in shuffle.permutation(len(requests))], deadline)[::-1]
+            return list(gather([requests[i] for i in shuffle.permutation(len(requests))], deadline))[::-1]
 
     made.coordinator._transport = Shuffled()
     assert_same(run(made), trace(engine, **given))
