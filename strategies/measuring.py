@@ -31,7 +31,7 @@ def measured(
     """What the owner of `examples` measures of the model at `weights` `[d]`, `per` examples at a time; the learner is left
     without a trace of the owner. No numbers where `line` asks for none.
 
-    An example whose loss or correctness is not finite counts as ½; an owner's mean over such an example too.
+    An example whose loss or correctness is not finite counts as ½ in everything; an owner's means over such an example too.
     """
     found = measure_in(line)
     if found is None:
@@ -48,7 +48,7 @@ def measured(
 
 
 def _of_examples(stage: Measure, learner: Learner, weights: Tensor, examples: Examples, per: int) -> Tensor:
-    """The measures of every example, `[B, m]` in [0, 1]; NaN where one is not finite."""
+    """The measures of every example, `[B, m]` in [0, 1]; NaN in all of them where one, or the loss, is not finite."""
     losses, rights = learner.judged(weights, examples, per)
     columns = []
     for name in stage.of:
@@ -61,4 +61,5 @@ def _of_examples(stage: Measure, learner: Learner, weights: Tensor, examples: Ex
         else:
             columns.append(rights)
     numbers = torch.stack(columns, dim=1)
-    return torch.where(torch.isfinite(numbers), numbers.clamp(0.0, 1.0), torch.nan)
+    finite = torch.isfinite(numbers).all(dim=1) & torch.isfinite(losses)
+    return torch.where(finite[:, None], numbers.clamp(0.0, 1.0), torch.nan)

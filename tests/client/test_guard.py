@@ -32,6 +32,7 @@ from tacit.strategies.messages import Recipe, Request, reply_from
 from tacit.strategies.terms import Terms
 from tacit.tasks.examples import Examples
 from tacit.tasks.losses import cross_entropy
+from tacit.tasks.metrics import Classification
 from tacit.tasks.trainable import Trainable
 from torch import nn
 
@@ -67,7 +68,7 @@ class Untouchable(Examples):
 def learner() -> Learner:
     torch.manual_seed(0)
     module = nn.Linear(4, 3)
-    return Learner(module, cross_entropy, Trainable(module))
+    return Learner(module, cross_entropy, Trainable(module), correct=Classification().correct)
 
 
 LEARNER = learner()
@@ -129,12 +130,14 @@ def line(*rows: dict[str, Any]) -> Request:
     return recipe(pipeline=rows)
 
 
+MEASURED = (CLIP, {"stage": "measure"}, OWN)
 HOSTILE: dict[str, tuple[Request, str, str]] = {
     "no clip": (line(OWN), "recipe", "put a clip before it"),
     "nothing at all": (line(), "stages", "clip is not there"),
     "no noise": (line(CLIP), "stages", "own-gaussian is not there"),
     "tiny noise": (line(CLIP, {**OWN, "noise_multiplier": 0.01}), "noise", "at least 2 times"),
     "noise of zero": (line(CLIP, {**OWN, "noise_multiplier": 0}), "noise", "no noise is added"),
+    "measuring, which nobody permitted": (line(*MEASURED), "measure", "the owner sets measure = true"),
     "noise by the server instead": (
         line(CLIP, {"stage": "central-gaussian", "noise_multiplier": 8.0}), "stages", "own-gaussian is not there",
     ),
@@ -484,3 +487,17 @@ def test_a_currency_is_unit_relation_observer_and_colluders() -> None:
     assert policy().currency != policy(colluders=2).currency
     assert policy().currency != policy(observer="analyst").currency
     assert isinstance(policy().currency, Currency)
+
+
+def test_an_owner_may_permit_to_be_measured(tmp_path: Path) -> None:
+    """At the price of the same schedule without: the noise grows with the sensitivity."""
+    generator = torch.Generator().manual_seed(1)
+    examples = Examples(torch.randn(6, 4, generator=generator), torch.arange(6) % 3)
+    prices = []
+    for name, rows in (("bare", (CLIP, OWN)), ("measured", MEASURED)):
+        (tmp_path / name).mkdir()
+        there = Site(tmp_path / name, frame=policy(measure=True), examples=examples)
+        assert there.ask(line(*rows))[0] == "ok"
+        (charge,) = there.store.spent().records()
+        prices.append(charge.reserved.price.event)
+    assert prices[0] == prices[1]

@@ -22,6 +22,7 @@ from tacit.strategies.messages import Recipe, Reply, Request, reply_from
 from tacit.strategies.terms import Terms
 from tacit.tasks.examples import Examples
 from tacit.tasks.losses import cross_entropy
+from tacit.tasks.metrics import Classification
 from tacit.tasks.trainable import Trainable
 from torch import nn
 
@@ -32,6 +33,7 @@ PIPELINES: dict[str, tuple[dict[str, Any], ...]] = {
     "clip": (CLIP,),
     "central": (CLIP, CENTRAL),
     "adaptive": ({"stage": "adaptive-clip", "norm": 0.5}, CENTRAL),
+    "measured": (CLIP, {"stage": "measure"}, CENTRAL),
     "own": (CLIP, {"stage": "own-gaussian", "noise_multiplier": 2.0}),
     "skellam": (CLIP, {"stage": "rotate"}, {"stage": "encode"}, {"stage": "skellam", "noise_multiplier": 2.0}),
     "discrete": (CLIP, {"stage": "encode"}, {"stage": "discrete-gaussian", "noise_multiplier": 2.0}),
@@ -62,7 +64,7 @@ class Untouchable(Examples):
 def learner(module: nn.Module | None = None) -> Learner:
     torch.manual_seed(0)
     made = module or nn.Linear(4, 3)
-    return Learner(made, cross_entropy, Trainable(made))
+    return Learner(made, cross_entropy, Trainable(made), correct=Classification().correct)
 
 
 def data(rows: int = 5, seed: int = 0) -> Examples:
@@ -291,6 +293,22 @@ def test_the_fault_is_logged_without_a_number(caplog: pytest.LogCaptureFixture) 
     (record,) = caplog.records
     assert "zero vector" in record.getMessage()
     assert "nan" not in record.getMessage().lower().replace("finite", "")
+
+
+def test_a_measure_of_right_and_wrong_where_there_is_none_is_refused_before_the_data() -> None:
+    made = nn.Linear(4, 3)
+    with pytest.raises(RefusedError, match=r"nothing is right or wrong in this task; give of"):
+        worker(Untouchable(), learner=Learner(made, cross_entropy, Trainable(made))).contribute(request("measured"))
+
+
+def test_the_model_that_came_is_measured_not_the_one_that_was_trained() -> None:
+    """Weights that tell all: the owner is right on everything, however far it then learns."""
+    sure = Examples(torch.eye(4)[:3], torch.arange(3))
+    weights = torch.cat([50 * torch.eye(3, 4).flatten(), torch.zeros(3)])
+    total, _ = worker(sure).contribute(request("measured", weights=weights))
+    block = (total[-2:].to(torch.float64) / total[:-2].to(torch.float64).norm().clamp(min=1)).tolist()
+    assert block[0] > 0 > block[1]  # all right, no loss
+    assert block[0] == pytest.approx(-block[1])
 
 
 def test_a_turn_that_is_not_finite_is_not_remembered() -> None:

@@ -462,3 +462,48 @@ def test_a_round_budget_never_pays_for_another_event() -> None:
     with pytest.raises(BudgetError):
         Coordinator(made.federation, made.transport, ledger, SeededEntropy(1), "run", 5).step(made.start())
     assert made.transport.asked == []
+
+
+MEASURED = {
+    "privacy.pipeline": [
+        {"stage": "clip", "norm": 1.0}, {"stage": "measure", "weight": 1.0, "of": ["accuracy"]},
+        {"stage": "own-gaussian", "noise_multiplier": 0.02},
+    ],
+    "privacy.relation": "zero-out", "evaluation.on": "owners", "budget.epsilon": math.inf,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "counted"),  # None: those who answered
+    [
+        ({"budget.epsilon": 1e9}, None),  # who answers is public, and what is hidden is the data
+        ({"budget.epsilon": 1e9, **POISSON}, 5),  # a secret draw has a secret size
+        (
+            {
+                "budget.epsilon": 1e9, "privacy.relation": "add-remove",
+                "privacy.pipeline": [
+                    *MEASURED["privacy.pipeline"][:2], {"stage": "central-gaussian", "noise_multiplier": 0.02},  # type: ignore[index]  # rows
+                ],
+            },
+            10,  # an owner's presence is what is hidden
+        ),
+        ({}, None),
+    ],
+)  # fmt: skip
+def test_what_owners_measured_is_divided_by_what_may_be_known(changes: dict[str, Any], counted: int | None) -> None:
+    """Eight of ten owners answer that all is right, which is ½ above ½ each."""
+
+    def eight(requests: Sequence[Request], concrete: Pipeline) -> list[Reply]:
+        total = torch.zeros(concrete.final.dim, dtype=torch.int64)
+        unit = concrete.signals[1].sensitivity / (concrete.final.scale or 1.0)
+        total[-1] = round(unit / 2)
+        owners = [request.owner for request in requests][:8]
+        return [Reply(r.run, r.round, r.attempt, (r.owner,), "ok", total) for r in requests if r.owner in owners]
+
+    made = bench(eight, **{**MEASURED, "rounds.quorum": 0.1, **changes})
+    _, record = made.coordinator.step(made.start())
+    found = record.measured["accuracy"]
+    share = record.survived / (counted or record.survived)
+    assert found.value == pytest.approx(0.5 + 0.5 * share, abs=6 * found.error)
+    assert found.error < 0.05
+    assert bench(eight).coordinator.step(bench(eight).start())[1].measured == {}

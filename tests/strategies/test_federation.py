@@ -38,6 +38,7 @@ pipeline = [ { stage = "clip", norm = 0.5 }, { stage = "central-gaussian", noise
 epsilon = 50.0
 """
 CLIP, ENCODE = {"stage": "clip", "norm": 0.5}, {"stage": "encode"}
+MEASURE, OWNERS = {"stage": "measure"}, {"evaluation.on": "owners"}
 INF = {"budget.epsilon": math.inf}
 EXAMPLE: dict[str, Any] = {"privacy.unit": "example", "privacy.delta": 1e-4}
 GRADIENT = {"local": {"use": "clipped-gradient", "norm": 1.0, "denominator": 20.0}}
@@ -196,9 +197,22 @@ UNSOUND: dict[str, tuple[dict[str, Any], list[str]]] = {
         },
         ["adaptive-clip", "use clip"],
     ),
+    "owners who evaluate without a measure": ({"evaluation.on": "owners"}, ["evaluation.on", '{ stage = "measure" }']),
+    "a measure that nobody asked for": (
+        {"privacy.pipeline": [CLIP, MEASURE, noise("central-gaussian")]},
+        ["evaluation.on", "take the stage out"],
+    ),
+    "a measure under the solver's own noise": (
+        {**EXAMPLE, **OWNERS, "local": DPSGD, "privacy.pipeline": [MEASURE]},
+        ["does not cover", "public test data"],
+    ),
     "noise on noise of the solver": (
         {**EXAMPLE, "local": DPSGD, "privacy.pipeline": [CLIP, noise("own-gaussian")]},
         ["already adds noise", "leave this stage out"],
+    ),
+    "a measure of what nothing bounds": (
+        {**OWNERS, "privacy.pipeline": [MEASURE, noise("central-gaussian")]},
+        ["nothing bounds", "put a clip"],
     ),
     # calibration
     "two to calibrate": (
@@ -325,6 +339,14 @@ CALIBRATED: dict[str, dict[str, Any]] = {
         "rounds.participation": {"use": "cyclic", "cohort": 4, "separation": 5},
     },
     "adaptive": {"privacy.pipeline": [{"stage": "adaptive-clip", "norm": 0.5}, noise("central-gaussian", "calibrate")]},
+    "measured": {**OWNERS, "privacy.pipeline": [CLIP, MEASURE, noise("central-gaussian", "calibrate")]},
+    "measured examples": {
+        **EXAMPLE,
+        **GRADIENT,
+        **OWNERS,
+        "privacy.pipeline": [MEASURE, noise("own-gaussian", "calibrate")],
+        "budget.observer": "server",
+    },
     "own": {
         "privacy.pipeline": [CLIP, noise("own-gaussian", "calibrate")],
         "privacy.relation": "zero-out",
