@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from .shown import shown
 
 MAGIC = b"TACIT1\0\0"
 _HEADER_LIMIT = 1 << 20
+_WORD = 8  # bytes
+_BLOCK = 1 << 16  # ring elements
 _TYPES: dict[str, np.dtype[Any]] = {
     "f4": np.dtype("<f4"),
     "f8": np.dtype("<f8"),
@@ -104,34 +106,84 @@ def _row(row: object) -> tuple[str, np.dtype[Any], int]:
     return name, _TYPES[kind], count
 
 
-def pack(elements: NDArray[np.int64], bits: int) -> NDArray[np.uint8]:
+def pack(elements: NDArray[np.integer[Any]], bits: int) -> NDArray[np.uint8]:
     """Ring elements in [0, 2^bits) packed to `bits` bits each, little-endian: ⌈bits · n / 8⌉ bytes.
 
     >>> pack(np.array([1, 2, 3, 1023]), bits=10).tobytes().hex()
     '010830c0ff'
     """
-    if not 1 <= bits <= 62:
-        raise CodecError(f"bits = {bits}; a ring has 1 to 62")
+    _check_bits(bits)
     if len(elements) and (int(elements.min()) < 0 or int(elements.max()) >> bits):
         raise CodecError(f"an element lies outside the ring of {bits} bits")
-    octets = np.ascontiguousarray(elements, dtype="<i8").view(np.uint8).reshape(-1, 8)
-    if bits % 8 == 0:
-        return np.ascontiguousarray(octets[:, : bits // 8]).reshape(-1)
-    used = octets[:, : bits // 8 + 1]
-    return np.packbits(np.unpackbits(used, axis=1, bitorder="little")[:, :bits], bitorder="little")
+    size = (bits * len(elements) + 7) // 8
+    octets = np.zeros(size + _WORD, dtype=np.uint8)
+    for where, words, shift, low, width in _fields(octets, bits, len(elements)):
+        piece = elements[where].astype(np.uint64)
+        piece >>= np.uint64(low)
+        piece &= np.uint64((1 << width) - 1)
+        piece <<= np.uint64(shift)
+        words |= piece
+    return octets[:size]
 
 
 def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.int64]:
     """The `count` ring elements that `pack` wrote. Raises `CodecError` where the length is not exactly theirs."""
+    _check_bits(bits)
+    _check_length(packed, bits, count)  # before anything is allocated by a number that came with the bytes
+    elements = np.empty(count, dtype=np.int64)
+    unpack_into(packed, bits, elements)
+    return elements
+
+
+def unpack_into(packed: NDArray[np.uint8], bits: int, elements: NDArray[np.integer[Any]]) -> None:
+    """Write the ring elements that `pack` wrote into `elements`, integers of any type that holds `bits` bits."""
+    _check_bits(bits)
+    _check_length(packed, bits, len(elements))
+    if elements.dtype.kind not in "iu" or np.iinfo(elements.dtype).max < (1 << bits) - 1:
+        raise CodecError(f"{elements.dtype} does not hold {bits} bits")
+    octets = np.zeros(len(packed) + _WORD, dtype=np.uint8)
+    octets[: len(packed)] = packed
+    for where, words, shift, low, width in _fields(octets, bits, len(elements)):
+        piece = words >> np.uint64(shift)
+        piece &= np.uint64((1 << width) - 1)
+        piece <<= np.uint64(low)
+        if low:
+            elements[where] |= piece.astype(elements.dtype)
+        else:
+            elements[where] = piece
+
+
+def _fields(
+    octets: NDArray[np.uint8], bits: int, count: int
+) -> Iterator[tuple[slice, NDArray[np.uint64], int, int, int]]:
+    """All packed elements, a lane at a time: (which elements, their words, shift, low, width).
+
+    Bits `low` to `low + width` of element number i of `where` are bits `shift` to `shift + width` of word i. The elements of a
+    lane begin at the same bit of a byte and lie 8 bytes apart or more, so that the words of a lane, unaligned as they are, do
+    not overlap. Beyond 57 bits an element and its shift may not fit a word: it is taken in two parts.
+    """
+    lanes = 8 // math.gcd(bits, 8)
+    while lanes * bits < 8 * _WORD:
+        lanes *= 2
+    parts = [(0, bits)] if bits <= 57 else [(0, 32), (32, bits - 32)]
+    block = _BLOCK // lanes * lanes  # all lanes of a block pass over it while it lies in the cache
+    for start in range(0, count, block):
+        stop = min(count, start + block)
+        for first in range(start, min(start + lanes, stop)):
+            where = slice(first, stop, lanes)
+            for low, width in parts:
+                bit = first * bits + low
+                words: NDArray[np.uint64] = np.ndarray(
+                    len(range(first, stop, lanes)), "<u8", octets.data, bit // 8, lanes * bits // 8
+                )
+                yield where, words, bit % 8, low, width
+
+
+def _check_bits(bits: int) -> None:
     if not 1 <= bits <= 62:
         raise CodecError(f"bits = {bits}; a ring has 1 to 62")
+
+
+def _check_length(packed: NDArray[np.uint8], bits: int, count: int) -> None:
     if len(packed) != (bits * count + 7) // 8:
         raise CodecError(f"{len(packed)} bytes for {count} elements of {bits} bits")
-    octets = np.zeros((count, 8), dtype=np.uint8)
-    if bits % 8 == 0:
-        octets[:, : bits // 8] = packed.reshape(count, bits // 8)
-    else:
-        flat = np.unpackbits(packed, count=bits * count, bitorder="little").reshape(count, bits)
-        filled = np.packbits(flat, axis=1, bitorder="little")
-        octets[:, : filled.shape[1]] = filled
-    return octets.view("<i8").reshape(-1).astype(np.int64)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from tacit.strategies.codec import MAGIC, CodecError, decode, encode, pack, unpack
+from tacit.strategies.codec import MAGIC, CodecError, decode, encode, pack, unpack, unpack_into
 
 ARRAYS = st.dictionaries(
     st.text(max_size=8),
@@ -65,6 +65,29 @@ def test_packing_is_exact_and_as_small_as_it_says(bits: int, data: st.DataObject
     packed = pack(elements, bits)
     assert len(packed) == (bits * len(values) + 7) // 8
     assert unpack(packed, bits, len(values)).tolist() == values
+
+
+@pytest.mark.parametrize("bits", [*range(1, 63)])
+def test_packing_is_written_out(bits: int) -> None:
+    """All bits in a row, lowest first, over more than one block; the same whatever type holds the elements."""
+    values = np.random.default_rng(bits).integers(0, 2**bits, 70_001)
+    row = "".join(f"{int(value):0{bits}b}"[::-1] for value in values[-1000:])
+    packed = pack(values, bits)
+    flat = np.unpackbits(packed, bitorder="little")[: bits * len(values)]
+    assert "".join(map(str, flat[-1000 * bits :])) == row
+    assert np.array_equal(unpack(packed, bits, len(values)), values)
+    for kind in ("<u2", "<i4", "<u4", "<u8"):
+        if np.iinfo(kind).max >= 2**bits - 1:
+            assert np.array_equal(pack(values.astype(kind), bits), packed)
+            found = np.ones(len(values), dtype=kind)
+            unpack_into(packed, bits, found)
+            assert np.array_equal(found, values)
+
+
+@pytest.mark.parametrize("kind", ["<u2", "<i2", "<f8", "?"])
+def test_elements_are_unpacked_into_what_holds_them(kind: str) -> None:
+    with pytest.raises(CodecError, match="does not hold 20 bits"):
+        unpack_into(np.zeros(5, dtype=np.uint8), 20, np.zeros(2, dtype=kind))
 
 
 @pytest.mark.parametrize("value", [-1, 1 << 20])
