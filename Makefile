@@ -31,9 +31,10 @@ explore: $(STAMP)
 flower: $(STAMP)
 	$(BIN)/python tests/packaging/flowers.py
 
-# What takes many minutes; the last one in an environment with the newest Flower.
+# What takes many minutes: two hundred kills, shown as they happen (TACIT_KILL_SEED=N repeats some); the last one in an
+# environment with the newest Flower.
 soak: $(STAMP)
-	$(BIN)/python -m pytest -q -m soak
+	$(BIN)/python -m pytest -q -s -m soak
 	$(BIN)/python tests/packaging/flowers.py soak
 
 # The wheel, built from a clean copy (a stale build/ resurrects deleted files), passes the tests marked for it.

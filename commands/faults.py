@@ -78,6 +78,7 @@ CODES: Mapping[str, int] = {
     "tacit.server.runs.RunsError": FAILED,
     "tacit.server.answer.SuperLinkError": FAILED,
     "tacit.server.performance.PerformanceError": FAILED,
+    "tacit.server.performance.RefusedByOwnersError": REFUSED,
     "tacit.client.agent.AgentError": USAGE,
     "tacit.client.node.NodeError": FAILED,
     "tacit.simulation.transport.SimulationError": FAILED,

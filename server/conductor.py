@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import ssl
 import sys
 import threading
@@ -160,8 +159,7 @@ def main() -> None:
     tls = ssl.create_default_context(cafile=str(home.authority))
     secret = (home.flower / "executor.secret").read_bytes()
     conductor = Conductor(home, Address(f"127.0.0.1:{int(sys.argv[2])}", tls, secret), seed)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the socket goes with the process
-    with contextlib.suppress(KeyboardInterrupt), ControlServer(home.root / COORDINATOR, conductor.methods()) as control:
+    with ControlServer(home.root / COORDINATOR, conductor.methods()) as control:
         control.serving(True)
         conductor.work()
 

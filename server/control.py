@@ -20,7 +20,7 @@ from .supervisor import Supervisor
 
 # The coordinator's own socket, and what it answers there: the supervisor forwards, and needs none of its weight.
 COORDINATOR = "coordinator.sock"
-COORDINATOR_METHODS = ("run", "runs", "show", "again", "agents")
+COORDINATOR_METHODS = ("run", "runs", "show", "again", "agents", "metrics")
 
 _STOPPING = 60.0  # seconds; a coordinator may be writing a large checkpoint
 
@@ -45,10 +45,22 @@ def methods(supervisor: Supervisor) -> Methods:
 
 
 def forwarded(path: Path, names: Iterable[str], *, start: str) -> Methods:
-    """Methods that the child serving the socket `path` answers: the operator's verbs need to know one socket only."""
+    """Methods that the child serving the socket `path` answers: the operator's verbs need to know one socket only.
+
+    They raise `RestartingError` while the child is away: the supervisor that forwards is there, so it is being started.
+    """
 
     def to(name: str) -> Method:
-        return lambda request: control.call(path, name, request, start=start)
+        def ask(request: Mapping[str, Any]) -> Mapping[str, Any]:
+            try:
+                return control.call(path, name, request, start=start)
+            except control.NotRunningError as error:
+                raise control.RestartingError(
+                    f"{path.parent}: the coordinator is being started again; ask once more in a moment, or see "
+                    f"`tacit server status --dir {path.parent}`"
+                ) from error
+
+        return ask
 
     return {name: to(name) for name in names}
 

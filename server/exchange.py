@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from ..strategies.codec import CodecError
 from ..strategies.messages import Reply, reply_from
@@ -40,6 +41,10 @@ _SOON = 3.0  # seconds until a request without pieces is sent again for the firs
 
 def _silent(nodes: Sequence[int]) -> None:
     """Nobody is told; the nodes find their mail at their next poll."""
+
+
+def _uncounted(direction: Literal["sent", "received"], count: int) -> None:
+    return
 
 
 @dataclass(slots=True)
@@ -72,14 +77,16 @@ class Exchange:
     def __init__(
         self, address: Address, folder: Path, nodes: Mapping[int, int],
         *, resend: float = 30.0, largest: int = 4 << 30, workers: int = 4, ring: Callable[[Sequence[int]], None] = _silent,
+        carried: Callable[[Literal["sent", "received"], int], None] = _uncounted,
     ) -> None:  # fmt: skip
         """An exchange that keeps its token and its letters in `folder` (for this user only).
 
         `nodes` gives the node of each owner. `resend`: seconds after which an unanswered request is sent again, a small one
-        sooner; `largest`: bytes of a reply; `ring` is told the nodes that have mail, so that they need not poll.
+        sooner; `largest`: bytes of a reply; `ring` is told the nodes that have mail, so that they need not poll; `carried` is
+        told the bytes of each frame, however often it is sent.
         """
         self._address, self._folder, self._nodes = address, folder, nodes
-        self._resend, self._largest, self._ring = resend, largest, ring
+        self._resend, self._largest, self._ring, self._carried = resend, largest, ring, carried
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="tacit-reply")
         self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="tacit-sweep")
         self._one = threading.Lock()
@@ -168,7 +175,10 @@ class Exchange:
                 last = channel.last(arrival, self._largest, within)
                 # Of large replies one at a time is put together, as soon as it is complete: memory for one, not for all.
                 with self._one if arrival.pieces > _SMALL else nullcontext():
-                    reply = _checked(request, channel.frame(arrival, last, within))
+                    frame = channel.frame(arrival, last, within)
+                    self._carried("received", len(frame))
+                    reply = _checked(request, frame)
+                    del frame
                 arrived.put((owner, reply))
             except CodecError as error:
                 log.warning("owner %d: a reply that cannot be read: %s", owner, error)
@@ -233,6 +243,7 @@ class Exchange:
         for owner in owners:
             parcel = sharing(wrap(phase.asked[owner].to_bytes(), _WHOLE), previous)
             previous = parcel
+            self._carried("sent", len(parcel.letter) + sum(len(piece) for piece in parcel.pieces))
             if parcel.names:
                 phase.heavy.add(owner)
             mark = hashlib.sha256(b"%d " % owner + parcel.letter).hexdigest()

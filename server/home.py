@@ -8,6 +8,7 @@
 | `registry.sqlite`          | who is enrolled, who is invited (`server.registry`)               | yes          |
 | `flower/`                  | the SuperLink's database, secret and home                         | yes          |
 | `runs/`, `ledger.sqlite`   | run folders with their checkpoints; what was released             | yes          |
+| `metrics.token`            | what a scraper of the metrics shows                               | no, secret   |
 | `logs/`, `control.sock`    | what the daemon says; how it is talked to                         | no           |
 | `tacit-server.service`     | a systemd unit for this folder                                    | no           |
 """
@@ -107,6 +108,11 @@ class ServerHome:
         return self.root / "control.sock"
 
     @property
+    def metrics_token(self) -> Path:
+        """The token for scraping metrics."""
+        return self.root / "metrics.token"
+
+    @property
     def unit_file(self) -> Path:
         """A systemd unit."""
         return self.root / "tacit-server.service"
@@ -138,6 +144,9 @@ class ServerSettings(Frame):
     names: tuple[Annotated[str, AfterValidator(_host)], ...] = Field(default=(), description="further names of it")
     address: Annotated[str, AfterValidator(_address)] = Field(default="0.0.0.0:8443", description="of the gateway")
     enrolment: Annotated[str, AfterValidator(_address)] = Field(default="0.0.0.0:8444", description="of enrolment")
+    metrics: Annotated[str, AfterValidator(_address)] | None = Field(
+        default=None, description="of Prometheus metrics, on loopback; none if left out"
+    )
 
     @property
     def gateway(self) -> str:
@@ -191,4 +200,6 @@ address = {address}
 # Where enrolment listens: the port that `tacit client enroll` uses, once per owner. It may be closed to the outside at all
 # other times.
 enrolment = {enrolment}
+# Where Prometheus may scrape metrics: loopback only, with the token in metrics.token (`credentials_file`).
+# metrics = "127.0.0.1:9464"
 """

@@ -10,13 +10,14 @@ import hmac
 import os
 import secrets
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -28,8 +29,26 @@ class MetricsError(ValueError):
     """Metrics cannot be served as asked."""
 
 
+class Restarts:
+    """The supervisor's own numbers."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._restarts = Counter(
+            "tacit_restarts", "Ends of a child that was to run on.", ("child",), registry=self.registry
+        )
+
+    def restarted(self, child: str) -> None:
+        """A child ended and is started again."""
+        self._restarts.labels(child).inc()
+
+    def text(self) -> bytes:
+        """What is scraped."""
+        return generate_latest(self.registry)
+
+
 class Metrics:
-    """The numbers of one process; each has its own registry, so that nothing is counted twice."""
+    """The coordinator's numbers; each has its own registry, so that nothing is counted twice. They begin anew with its process."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -47,13 +66,21 @@ class Metrics:
         self._agents = Gauge(
             "tacit_agents_connected", "Owners' agents that gave a sign of life.", registry=self.registry
         )
-        self._restarts = Counter("tacit_restarts", "Restarts of a child.", ("child",), registry=self.registry)
+        self._replies = Counter("tacit_replies", "Owners' replies by status.", ("status",), registry=self.registry)
         self._epsilon = Gauge("tacit_ledger_epsilon", "ε charged so far, by run.", ("run",), registry=self.registry)
 
+    def text(self) -> bytes:
+        """What is scraped."""
+        return generate_latest(self.registry)
+
     def round_ended(self, outcome: str, survivors: int) -> None:
-        """A round ended: `opened`, or `failed` below its quorum; `survivors` owners were in its sum."""
+        """A round ended: `opened`, or below its quorum `failed` or `refused`; `survivors` owners were in its sum."""
         self._rounds.labels(outcome).inc()
         self._survivors.set(survivors)
+
+    def replied(self, status: str) -> None:
+        """An owner answered: `ok`, `refused` or `failed`."""
+        self._replies.labels(status).inc()
 
     def refused(self, code: str) -> None:
         """An owner refused, with the code of a typed refusal."""
@@ -63,37 +90,29 @@ class Metrics:
         """A phase of a round took `seconds`."""
         self._phases.labels(phase).observe(seconds)
 
-    def sent(self, count: int) -> None:
-        """`count` bytes of requests went to owners."""
-        self._bytes.labels("sent").inc(count)
-
-    def received(self, count: int) -> None:
-        """`count` bytes of replies came from owners."""
-        self._bytes.labels("received").inc(count)
+    def carried(self, direction: Literal["sent", "received"], count: int) -> None:
+        """`count` bytes of requests went to owners, or of replies came from them."""
+        self._bytes.labels(direction).inc(count)
 
     def agents(self, count: int) -> None:
         """`count` agents are connected now."""
         self._agents.set(count)
 
-    def restarted(self, child: str) -> None:
-        """A child of the supervisor was started again."""
-        self._restarts.labels(child).inc()
-
-    def spent(self, run: str, epsilon: float) -> None:
-        """The ledger of `run` stands at `epsilon`."""
-        self._epsilon.labels(run).set(epsilon)
+    def spending(self, run: str, epsilon: Callable[[], float]) -> None:
+        """The ledger of `run` stands at `epsilon()`, which is asked at each scrape and must not raise."""
+        self._epsilon.labels(run).set_function(epsilon)
 
 
 class MetricsServer:
-    """Serves `metrics` at http://`host`:`port`/metrics to who bears the token, until closed. Port 0: any free one."""
+    """Serves `text()` at http://`host`:`port`/metrics to who bears the token, until closed. Port 0: any free one."""
 
-    def __init__(self, metrics: Metrics, host: str, port: int, token: Path) -> None:
+    def __init__(self, text: Callable[[], bytes], host: str, port: int, token: Path) -> None:
         """Raises `MetricsError` off loopback, `OSError` where the port is taken. The file `token` is made where it lacks."""
         if not ip_address(host).is_loopback:
             raise MetricsError(
                 f"metrics address {host}: not on loopback; give 127.0.0.1 and let a local agent forward it"
             )
-        app = _guarded(make_wsgi_app(metrics.registry), f"Bearer {bearer(token)}")
+        app = _guarded(text, f"Bearer {bearer(token)}")
         self._server: WSGIServer = make_server(host, port, app, handler_class=_Quiet)
         self.port = self._server.server_port
         self._thread = threading.Thread(
@@ -136,12 +155,13 @@ class _Quiet(WSGIRequestHandler):
         """Scrapes are no news."""
 
 
-def _guarded(app: WSGIApplication, expected: str) -> WSGIApplication:
+def _guarded(text: Callable[[], bytes], expected: str) -> WSGIApplication:
     def guarded(environment: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         given = str(environment.get("HTTP_AUTHORIZATION", ""))
         if not hmac.compare_digest(given.encode(), expected.encode()):
             start("401 Unauthorized", [("Content-Type", "text/plain"), ("WWW-Authenticate", "Bearer")])
             return [b"a token is needed\n"]
-        return app(environment, start)
+        start("200 OK", [("Content-Type", CONTENT_TYPE_LATEST)])
+        return [text()]
 
     return guarded

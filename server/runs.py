@@ -7,7 +7,7 @@
 | checkpoint           | everything that the next round needs                              | after every round    |
 | rounds.jsonl         | a line per round, for the operator                                | after the checkpoint |
 | exchange/            | token and letters of the round under way                          | as it goes           |
-| ended.json           | how it ended, and why: `done`, `stopped` by its budget, `refused`, `failed` | last        |
+| ended.json           | how it ended, and why: `done`, `stopped` by its budget, `refused` by it or by the owners, `failed` | last |
 
 A seat is the place of an owner in the run's population, from 0: `seats[k]` is its number at the coordinator.
 """
@@ -28,6 +28,7 @@ from .whole import write_whole
 
 Ending: TypeAlias = Literal["done", "stopped", "refused", "failed"]
 UNDER_WAY = ("waiting", "running")
+AGAIN = ("failed", "refused")  # what may be otherwise the next time: owners come back, or approve
 
 
 class RunsError(RuntimeError):
@@ -96,8 +97,8 @@ class ServedRun:
         write_whole(self.path / "ended.json", json.dumps(row).encode())
 
     def again(self) -> None:
-        """Let a run that failed go on from its last whole round; raises `RunsError` for any other."""
-        if (found := self.ended()) is None or found[0] != "failed":
+        """Let a run that failed, or that owners refused, go on from its last whole round; raises `RunsError` for any other."""
+        if (found := self.ended()) is None or found[0] not in AGAIN:
             raise RunsError(f"run {self.name} has not failed; ask for a new run")
         (self.path / "ended.json").unlink()
 

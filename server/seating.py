@@ -5,7 +5,7 @@ On the wire an owner goes by its number less one, which is all that it knows of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..strategies.messages import Reply
@@ -18,16 +18,29 @@ def wire_number(number: int) -> int:
     return number - 1
 
 
+def _nobody() -> Collection[int]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Seated:
-    """A transport for the seats 0, 1, … of a run over one for owners; seat k is the owner with the number `seats[k]`."""
+    """A transport for the seats 0, 1, … of a run over one for owners; seat k is the owner with the number `seats[k]`.
+
+    `gone()` are numbers of owners that are no longer enrolled: nobody waits for them, and they are named.
+    """
 
     transport: Transport
     seats: tuple[int, ...]
+    gone: Callable[[], Collection[int]] = _nobody
 
     def gather(self, requests: Sequence[Asked], deadline: float) -> Iterator[Reply]:
         """As the transport, with seats for owners."""
+        gone = self.gone()
+        for request in (each for each in requests if self.seats[each.owner] in gone):
+            where = (request.run, request.round, request.attempt, (request.owner,))
+            yield Reply(*where, "failed", reason=f"owner number {self.seats[request.owner]} was revoked")
+        requests = [each for each in requests if self.seats[each.owner] not in gone]
         asked = {wire_number(self.seats[request.owner]): request.owner for request in requests}
         sent = [replace(request, owner=wire_number(self.seats[request.owner])) for request in requests]
-        replies = self.transport.gather(sent, deadline)
-        return (replace(reply, owners=tuple(asked[owner] for owner in reply.owners)) for reply in replies)
+        for reply in self.transport.gather(sent, deadline) if sent else ():
+            yield replace(reply, owners=tuple(asked[owner] for owner in reply.owners))

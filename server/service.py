@@ -25,16 +25,19 @@ AUDIT = "audit.jsonl"
 _BEAT = 1.0  # seconds between two looks at whether all is well
 
 
-def serve(folder: Path, children: Sequence[Child], further: Methods | None = None, pace: Pace | None = None) -> None:
+def serve(
+    folder: Path, children: Sequence[Child], further: Methods | None = None, pace: Pace | None = None,
+    observe: Observe | None = None,
+) -> None:  # fmt: skip
     """Run `children` in `folder` until SIGTERM, SIGINT, or the method `stop`; for a main thread. Beside its own, the control
-    socket answers the `further` methods.
+    socket answers the `further` methods; what happens is told to `observe` too.
 
     Raises `LockError` where another process works in this folder, `StartError`, `StrayError`, `AuditError`, `OSError`.
     """
     os.umask(0o077)  # what this process writes from now on is its user's only
     with FolderLock(folder):
         audit = Audit(folder / AUDIT)
-        supervisor = Supervisor(folder, children, pace=pace, observe=_noting(audit))
+        supervisor = Supervisor(folder, children, pace=pace, observe=_noting(audit, observe))
         with (
             _stopped_by_signals(supervisor),  # outermost: a second signal must not disturb the end of the children
             supervisor,
@@ -57,8 +60,10 @@ def serve(folder: Path, children: Sequence[Child], further: Methods | None = Non
         audit.secure("server-stopped")
 
 
-def _noting(audit: Audit) -> Observe:
+def _noting(audit: Audit, further: Observe | None) -> Observe:
     def observe(event: str, facts: Mapping[str, Any]) -> None:
+        if further is not None:
+            further(event, facts)
         try:
             audit.note(event, **facts)
         except AuditError as error:  # a full disk must not end what still runs

@@ -43,6 +43,10 @@ class NotRunningError(ControlError):
     """There is no daemon at this socket."""
 
 
+class RestartingError(ControlError):
+    """A part of the daemon is on its way back; the same call will be answered in a moment."""
+
+
 class RunningError(ControlError):
     """There is a daemon at this socket already."""
 
@@ -115,7 +119,8 @@ def call(
 ) -> dict[str, Any]:
     """The answer of the daemon at the socket `path`; `start` is what to type where none runs.
 
-    Raises `NotRunningError`, `DeclinedError` with the daemon's own words, and `ControlError` for everything else.
+    Raises `NotRunningError`, `DeclinedError` with the daemon's own words, `RestartingError`, and `ControlError` for everything
+    else.
     """
     with _channel(path, start) as channel:
         asked = channel.unary_unary(f"/{SERVICE}/{method}")
@@ -171,6 +176,9 @@ def _handler(method: Method) -> Any:  # grpc has no types
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the request is no JSON object")
         try:
             return _printed(method(asked))
+        except RestartingError as error:
+            context.abort(grpc.StatusCode.ABORTED, str(error))
+            raise  # as below
         except ControlError as error:  # the method's own no, or that of a daemon that it asked
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
             raise  # abort has raised already; this line is for the reader and the type checker
@@ -188,6 +196,8 @@ def _refusal(error: grpc.RpcError, path: Path, method: str, start: str, timeout:
         return _none(path, start)
     if code == grpc.StatusCode.FAILED_PRECONDITION:
         return DeclinedError(said)
+    if code == grpc.StatusCode.ABORTED:
+        return RestartingError(said)
     if code == grpc.StatusCode.DEADLINE_EXCEEDED:
         return ControlError(f"{path}: the daemon did not answer {method} within {timeout:g} s; look in its log")
     if code == grpc.StatusCode.UNIMPLEMENTED:

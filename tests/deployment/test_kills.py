@@ -99,6 +99,7 @@ def check(federation: Any, run: str, before: list[list[tuple[Any, ...]]]) -> Non
 def kill_at_random(federation: Any, times: int, seed: int, progress: bool) -> None:
     """Kill parts drawn from `seed` at random instants of runs, `times` in all, and check every run."""
     draw, killed = random.Random(seed), dict.fromkeys(PARTS, 0)
+    deck: list[str] = []  # each part as often as any other
     run, before = federation.ask(), [federation.lines(owner) for owner in range(2)]
     while sum(killed.values()) < times:
         if draw.random() < 0.5:  # in the middle of things: some rounds on
@@ -109,10 +110,15 @@ def kill_at_random(federation: Any, times: int, seed: int, progress: bool) -> No
             check(federation, run, before)
             run, before = federation.ask(), [federation.lines(owner) for owner in range(2)]
             continue
-        part = draw.choice(PARTS)
-        killed[part] += federation.kill(part)
+        deck = deck or draw.sample(PARTS, len(PARTS))
+        if not federation.kill(part := deck[-1]):  # it is not back yet
+            continue
+        killed[deck.pop()] += 1
         if progress:
-            print(f"{time.strftime('%X')} {sum(killed.values()):4} kills, round {len(federation.rounds(run)):3} of {run}: {part}", flush=True)
+            print(
+                f"{time.strftime('%X')} {sum(killed.values()):4} kills, round {len(federation.rounds(run)):3} of {run}: {part}",
+                flush=True,
+            )
     check(federation, run, before)
     if progress:
         print(killed, flush=True)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tacit.server import control
 from tacit.server.supervisor import Supervisor
-from tacit.strategies.control import SOCKET, ControlError, ControlServer, DeclinedError
+from tacit.strategies.control import SOCKET, ControlError, ControlServer, DeclinedError, RestartingError
 
 
 def declining(_: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -31,7 +31,7 @@ def test_what_a_child_answers_is_answered_for_it(tmp_path: Path) -> None:
     inner = tmp_path / "coordinator.sock"
     outer = control.forwarded(inner, ("runs", "run"), start="tacit server start")
     with ControlServer(tmp_path / SOCKET, outer):
-        with pytest.raises(ControlError, match="no daemon runs"):
+        with pytest.raises(RestartingError, match="is being started again"):
             control.ask(tmp_path, "runs")
         with ControlServer(inner, {"runs": lambda asked: {"asked": asked}, "run": declining}):
             assert control.ask(tmp_path, "runs", {"last": 3}) == {"asked": {"last": 3}}

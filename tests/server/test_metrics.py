@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tacit.server.metrics import Metrics, MetricsError, MetricsServer, bearer
+from tacit.server.metrics import Metrics, MetricsError, MetricsServer, Restarts, bearer
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def token(tmp_path: Path) -> Path:
 @pytest.fixture
 def served(token: Path) -> Iterator[tuple[Metrics, MetricsServer]]:
     metrics = Metrics()
-    with MetricsServer(metrics, "127.0.0.1", 0, token) as server:
+    with MetricsServer(metrics.text, "127.0.0.1", 0, token) as server:
         yield metrics, server
 
 
@@ -37,11 +37,11 @@ def test_what_happened_is_what_is_scraped(served: tuple[Metrics, MetricsServer],
     metrics.round_ended("failed", 2)
     metrics.refused("budget")
     metrics.phase_took("plain", 0.3)
-    metrics.sent(1000)
-    metrics.received(10)
+    metrics.carried("sent", 1000)
+    metrics.carried("received", 10)
     metrics.agents(3)
-    metrics.restarted("superlink")
-    metrics.spent("run-1", 1.25)
+    metrics.replied("ok")
+    metrics.spending("run-1", lambda: 1.25)
     text = scrape(server, bearer(token))
     for line in (
         'tacit_rounds_total{outcome="opened"} 1.0',
@@ -52,7 +52,7 @@ def test_what_happened_is_what_is_scraped(served: tuple[Metrics, MetricsServer],
         'tacit_bytes_total{direction="sent"} 1000.0',
         'tacit_bytes_total{direction="received"} 10.0',
         "tacit_agents_connected 3.0",
-        'tacit_restarts_total{child="superlink"} 1.0',
+        'tacit_replies_total{status="ok"} 1.0',
         'tacit_ledger_epsilon{run="run-1"} 1.25',
     ):
         assert line in text.splitlines()
@@ -60,7 +60,7 @@ def test_what_happened_is_what_is_scraped(served: tuple[Metrics, MetricsServer],
 
 @pytest.mark.parametrize("credentials", [None, "", "guessed"])
 def test_who_lacks_the_token_learns_nothing(served: tuple[Metrics, MetricsServer], credentials: str | None) -> None:
-    served[0].spent("run-1", 1.25)
+    served[0].spending("run-1", lambda: 1.25)
     with pytest.raises(urllib.error.HTTPError) as refused:
         scrape(served[1], credentials)
     with refused.value as answer:
@@ -81,7 +81,7 @@ def test_the_token_is_made_once_and_is_its_users_only(token: Path) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::"])
 def test_other_addresses_than_loopback_are_refused(token: Path, host: str) -> None:
     with pytest.raises(MetricsError, match="not on loopback"):
-        MetricsServer(Metrics(), host, 0, token)
+        MetricsServer(Metrics().text, host, 0, token)
     assert not token.exists()
 
 
@@ -89,3 +89,13 @@ def test_two_processes_worth_of_metrics_do_not_mix() -> None:
     first, second = Metrics(), Metrics()
     first.refused("budget")
     assert second.registry.get_sample_value("tacit_refusals_total", {"code": "budget"}) is None
+
+
+def test_the_supervisors_and_the_coordinators_numbers_stand_beside_one_another() -> None:
+    restarts, metrics = Restarts(), Metrics()
+    restarts.restarted("superlink")
+    metrics.refused("clip")
+    text = (restarts.text() + metrics.text()).decode()
+    assert 'tacit_restarts_total{child="superlink"} 1.0' in text.splitlines()
+    families = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
+    assert len(families) == len(set(families))
