@@ -40,7 +40,9 @@ from .home import ClientHome
 from .identity import Identity, load
 from .node import ClosedError, Delivery, Node
 from .refusal import RefusedError
+from .running import Running
 from .settings import load_settings
+from .spent import spent
 from .worker import refusal_of
 
 log = logging.getLogger(__name__)
@@ -72,7 +74,10 @@ class Agent:
         self._assets = open_assets(load_settings(home.settings_file), home.root)
         self._owner = self._identity.coordinator.number - 1
         circles = Company(self._identity)
-        self._desks = {name: Desk(home, self._assets, name, self._owner, seed, circles) for name in self._assets.names}
+        running = Running()
+        self._desks = {
+            name: Desk(home, self._assets, name, self._owner, seed, circles, running) for name in self._assets.names
+        }
         self._stopping = threading.Event()
         self._awake = threading.Event()
         self._refused: deque[dict[str, Any]] = deque(maxlen=_LAST)
@@ -102,7 +107,8 @@ class Agent:
         found: dict[str, Any] = {
             "owner": self._identity.name,
             "coordinator": self._identity.coordinator.gateway,
-            "assets": {name: {"charges": len(desk.store.spent().records())} for name, desk in self._desks.items()},
+            "certificate_expires": self._identity.expires.isoformat(),
+            "assets": {name: spent(self._assets.policy, desk.store.spent()) for name, desk in self._desks.items()},
             "answered": self._answered,
             "last_refusals": list(self._refused),
         }

@@ -13,13 +13,16 @@ from typing import Any
 
 from ..privacy.ledger.account import Account
 from ..privacy.participation import Cyclic
+from ..privacy.secagg.parameters import ParameterError
 from ..privacy.stages.adaptive import AdaptiveClip
 from ..privacy.stages.clip import Clip
 from ..privacy.stages.measure import measure_in
 from ..strategies.gradients import ClippedGradient, DpSgd
+from ..strategies.masking import parameters_of
 from ..strategies.messages import Recipe, Request
 from ..strategies.solvers import Adam, Prox, Sgd
 from .hours import within
+from .life import largest_limit
 from .offer import Offer, participation_of
 from .policy import PermittedTask, PolicyFrame
 from .refusal import Code, Refusal, RefusedError
@@ -103,6 +106,35 @@ def stage_faults(policy: PolicyFrame, plan: Plan, recipe: Recipe) -> Iterator[Re
         yield Refusal(
             "mask", "messages would be readable one by one; only securely aggregated sums may leave", "add mask"
         )
+
+
+def mask_faults(policy: PolicyFrame, request: Request, plan: Plan) -> Iterator[Refusal]:
+    """Whether masks, where there are any, withstand whom this owner wants them to withstand."""
+    final, wanted = plan.pipeline.final, policy.masking
+    if final.masked is None:
+        return
+    if wanted.adversary == "malicious" and final.masked.adversary != "malicious":
+        yield Refusal("mask", f"masks against a {final.masked.adversary} server", "malicious is required")
+    if final.masked.colluders < policy.colluders:
+        yield Refusal(
+            "mask", f"masks that withstand {final.masked.colluders} owners who help the server",
+            f"colluders = {policy.colluders} is required",
+        )  # fmt: skip
+    if final.ring is not None and final.ring < wanted.bits:
+        yield Refusal("mask", f"masks in a ring of {final.ring} bits", f"at least {wanted.bits} are required")
+    if request.cohort is None:
+        return  # asked before there is one; an attempt without it is refused
+    members = len(request.cohort.members)
+    try:
+        threshold = parameters_of(plan.pipeline, members).threshold
+    except ParameterError as error:
+        yield Refusal("mask", str(error), "ask a cohort that can be masked")
+        return
+    if threshold < wanted.threshold * members:
+        yield Refusal(
+            "mask", f"{threshold} of {members} owners could take the masks off",
+            f"at least {wanted.threshold:g} of them are required",
+        )  # fmt: skip
 
 
 def _clip_faults(policy: PolicyFrame, plan: Plan) -> Iterator[Refusal]:
@@ -197,10 +229,11 @@ def timing_faults(policy: PolicyFrame, request: Request, moment: datetime, under
     if not within(policy.windows, moment):
         yield Refusal("hours", f"it is {moment:%a %H:%M} here; permitted are {', '.join(policy.hours)}", "ask then")
     others = under_way - {request.run}
-    if len(others) >= policy.concurrency:
+    if policy.concurrency is not None and len(others) >= policy.concurrency:
         yield Refusal(
-            "busy", f"{len(others)} other runs are under way; at most {policy.concurrency} may be at once", "wait"
-        )
+            "busy", f"{len(others)} other runs are under way; at most {policy.concurrency} may be at once",
+            "wait until they have ended, or have not asked for two minutes",
+        )  # fmt: skip
 
 
 def cost_faults(offer: Offer, account: Account) -> Iterator[Refusal]:
@@ -219,11 +252,15 @@ def cost_faults(offer: Offer, account: Account) -> Iterator[Refusal]:
         )  # fmt: skip
     against = f"for one {price.currency.unit}, against the {price.currency.observer}, at δ = {offer.delta:g}"
     if not offer.fits_life and offer.after <= 1:
+        extra = account.delta_extra(price.currency) + (offer.rounds - offer.charged) * price.delta_extra
+        most = largest_limit(offer.delta, extra)
         yield Refusal(
             "budget-life",
             f"what the noise's samplers err by counts e^ε times, which at ε = {offer.life_limit:g} is more than the share of "
             f"δ = {offer.delta:g} that is kept for it",
-            "the owner lowers epsilon or raises delta",
+            f"the owner lowers epsilon to {math.floor(10 * most) / 10:g} or less, or raises delta"
+            if most >= 0.1
+            else "the owner raises delta",
         )
     elif not offer.fits_life:
         yield Refusal(

@@ -12,10 +12,11 @@ from ..strategies.federation import learner_for
 from ..strategies.messages import Request
 from ..tasks.device import device_named
 from .approvals import Approvals
-from .assets import Assets, ledger_file
+from .assets import Asset, Assets, ledger_file
 from .guard import Guard, SeededGuard
 from .home import ClientHome
 from .replies import Replies
+from .running import Running
 from .session import Session
 from .turn import Circles, no_circle
 from .worker import Worker
@@ -28,8 +29,9 @@ class Desk:
     """
 
     def __init__(
-        self, home: ClientHome, assets: Assets, name: str, owner: int, seed: int | None, circles: Circles = no_circle
-    ) -> None:
+        self, home: ClientHome, assets: Assets, name: str, owner: int, seed: int | None, circles: Circles = no_circle,
+        running: Running | None = None,
+    ) -> None:  # fmt: skip
         policy = assets.policy
         self._assets, self._owner = assets, owner
         self._entropy: Entropy = SystemEntropy() if seed is None else SeededEntropy(seed)
@@ -37,23 +39,29 @@ class Desk:
         self._learners = [
             (asset, learner_for(asset.task, seed or 0, device)) for asset in assets.held if asset.name == name
         ]
-        self._worker: tuple[str, Worker] | None = None
+        self._worker: tuple[str, Asset, Worker] | None = None
         ledger, replies = ledger_file(home.ledgers, name), home.replies / name
         for folder in (home.ledgers, home.replies):
             keyfile.folder(folder)
         if not ledger.exists() and not replies.exists():
             create(ledger, name)
         self.store = Store(ledger, name)
-        guard = Guard(policy, name, assets.installed, Approvals(home.pending))
+        running = Running() if running is None else running  # one for all assets of an agent: its policy counts runs
+        guard = Guard(
+            policy, name, assets.installed, Approvals(home.pending), under_way=running.now, permitted=running.permitted
+        )
         permits = guard if seed is None else SeededGuard(guard)
         self.session = Session(
             self.worker, permits, self.store, Replies(replies), policy.work.attempts, circles=circles
         )
 
     def worker(self, request: Request) -> Worker:
-        """The owner's half of a run, with what it remembers of it."""
-        if self._worker is None or self._worker[0] != request.run:
-            asset = self._assets.find(request.recipe.terms.task)
+        """The owner's half of a run, with what it remembers of it.
+
+        A run that goes on under other options of its task begins anew: they are another model on the same data.
+        """
+        asset = self._assets.find(request.recipe.terms.task)
+        if self._worker is None or self._worker[0] != request.run or self._worker[1] is not asset:
             learner = next(learner for held, learner in self._learners if held is asset)
-            self._worker = request.run, Worker(self._owner, learner, asset.examples, self._entropy)
-        return self._worker[1]
+            self._worker = request.run, asset, Worker(self._owner, learner, asset.examples, self._entropy)
+        return self._worker[2]

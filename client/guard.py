@@ -14,6 +14,7 @@ from ..strategies.messages import Request
 from .approvals import Approvals
 from .checks import (
     cost_faults,
+    mask_faults,
     protection_faults,
     round_faults,
     stage_faults,
@@ -31,6 +32,10 @@ def _nothing() -> Set[str]:
     return frozenset()
 
 
+def _unheard(request: Request) -> None:
+    return
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """What stands between requests and one asset.
@@ -38,6 +43,7 @@ class Guard:
     `installed`  version of the code of every permitted task, by name (`tasks.version.code_of`)
     `clock`      the local wall-clock time
     `under_way`  the runs that are being worked on now, this request's own included or not
+    `permitted`  is told of each request that passes, before it is charged
     """
 
     policy: PolicyFrame
@@ -46,6 +52,7 @@ class Guard:
     approvals: Approvals
     clock: Callable[[], datetime] = datetime.now
     under_way: Callable[[], Set[str]] = field(default=_nothing)
+    permitted: Callable[[Request], None] = field(default=_unheard)
 
     def check(self, request: Request, plan: Plan, spent: Account) -> Price:
         """The price of one attempt, if the policy permits it beside what was `spent`; else raises `RefusedError`.
@@ -60,6 +67,7 @@ class Guard:
             raise refused(fault)
         if self.policy.approve_first:
             self.approvals.require(offer)
+        self.permitted(request)
         return offer.price
 
 
@@ -86,6 +94,7 @@ def plan_faults(
     yield from task_faults(policy, request, installed)
     yield from protection_faults(policy, request, plan)
     yield from stage_faults(policy, plan, request.recipe)
+    yield from mask_faults(policy, request, plan)
     yield from work_faults(policy, request, plan)
     yield from round_faults(policy, request, spent)
 

@@ -45,7 +45,7 @@ class Life:
             if math.isfinite(policy.epsilon)  # without a limit there is nothing to count
         ]
         self._variation = account.delta_extra(policy.currency)
-        self._room = policy.delta * _VARIATION
+        self._delta = policy.delta
         for each, count in account.events(policy.currency).items():
             self._take(repeated(each, count))
 
@@ -54,7 +54,7 @@ class Life:
         if math.isinf(self.limit):
             return True
         total = self._variation + count * variation
-        negligible = total == 0 or (1 + math.exp(min(self.limit, 700.0))) * total <= self._room
+        negligible = total == 0 or self.limit <= largest_limit(self._delta, total)
         return negligible and any(each.affords(repeated(event, count)) for each in self._filters)
 
     def charge(self, event: Event, count: int) -> None:
@@ -72,3 +72,15 @@ class Life:
     def _take(self, event: Event) -> None:
         for each in self._filters:
             each.charge(event)
+
+
+def largest_limit(delta: float, variation: float) -> float:
+    """The largest ε of a life beside noise that errs by `variation` in all: (1 + e^ε)·variation within its share of δ.
+
+    A filter's guarantee is at its own ε however little was used, because what comes next may depend on what came out; so the
+    factor is e^ε of the limit, not of what was spent. Below 0 where no limit is small enough.
+    """
+    if variation == 0:
+        return math.inf
+    room = delta * _VARIATION / variation - 1
+    return math.log(room) if room > 0 else -math.inf

@@ -16,7 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from ..config import Frame, Row
 from ..privacy.claim import Observer, Who
 from ..privacy.ledger.entry import Currency
-from ..privacy.signal import Relation, Unit
+from ..privacy.signal import Deviation, Relation, Unit
 from .hours import HoursError, Window, window
 
 StageName = Literal[
@@ -83,6 +83,18 @@ class WorkFrame(Frame):
     attempts: int = Field(default=3, gt=0, le=100, description="most attempts of one round; each is charged")
 
 
+class MaskingFrame(Frame):
+    """What secure aggregation must withstand wherever it is used."""
+
+    adversary: Deviation = Field(
+        default="malicious", description="the server that masks must withstand; `semi-honest` follows the protocol"
+    )
+    threshold: float = Field(
+        default=0.5, ge=0, le=1, description="fraction of a cohort that must at least be needed to take masks off a sum"
+    )
+    bits: int = Field(default=2, ge=2, le=62, description="narrowest ring that messages are masked in")
+
+
 class PolicyFrame(Frame):
     """What an owner permits with each of its assets, against whom, and at what cost."""
 
@@ -106,10 +118,13 @@ class PolicyFrame(Frame):
         description="whether models may be measured on the data, in the update's vector and under its noise",
     )
     mask: bool = Field(default=False, description="whether only securely aggregated sums may leave")
+    masking: MaskingFrame = MaskingFrame()
     stages: tuple[StageName, ...] = Field(default=(), description="stages that must be there, in this order")
     work: WorkFrame = WorkFrame()
     hours: tuple[str, ...] = Field(default=(), description='permitted hours, local time: "Mon-Fri 22:00-06:00"')
-    concurrency: int = Field(default=1, ge=1, description="most runs that may be under way at once")
+    concurrency: int | None = Field(
+        default=None, ge=1, description="most runs that may be under way at once; without it, as many as are affordable"
+    )
     approve_first: bool = Field(default=False, description="whether a person approves every run before its first round")
 
     @field_validator("hours")
@@ -159,4 +174,4 @@ class PolicyFrame(Frame):
         return tuple(window(text) for text in self.hours)
 
 
-__all__ = ["HoursError", "PermittedTask", "PolicyFrame", "StageName", "WorkFrame"]
+__all__ = ["HoursError", "MaskingFrame", "PermittedTask", "PolicyFrame", "StageName", "WorkFrame"]

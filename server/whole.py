@@ -1,4 +1,4 @@
-"""Whole files: written entirely or not at all, whatever happens meanwhile."""
+"""Whole files: written entirely or not at all, whatever happens meanwhile, for this user only (mode 0600)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def write_whole(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with beside.open("wb") as file:
+        with open(beside, "wb", opener=_closed) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -25,3 +25,7 @@ def write_whole(path: Path, content: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def _closed(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -205,8 +205,8 @@ def test_outside_hours_is_refused(site: Site, moment: datetime) -> None:
     assert "Mon-Fri 09:00-17:00" in reason
 
 
-def test_one_run_at_a_time(site: Site) -> None:
-    site.under_way = {"another"}
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    site = Site(tmp_path, policy(concurrency=1), under_way={"another"})
     assert site.ask(REQUEST)[:2] == ("refused", "busy")
     site.under_way = {"run"}  # its own
     with pytest.raises(AssertionError, match="touched"):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tacit.client.life import Life
+from tacit.client.life import Life, largest_limit
 from tacit.client.policy import PolicyFrame
 from tacit.config import framed
 from tacit.privacy.accounting.accountant import account as figure
@@ -98,3 +98,11 @@ def test_after_anything_without_privacy_no_finite_budget_affords_anything() -> N
     free = Life(policy(epsilon=math.inf), spent, event)
     assert free.affords(NonPrivate("another"), 10, 0.5)
     assert free.used == 0.0
+
+
+@pytest.mark.parametrize(("delta", "variation"), [(1e-5, 1e-18), (1e-3, 1e-9), (0.5, 1e-3)])
+def test_the_largest_limit_is_where_the_samplers_share_of_delta_is_used_up(delta: float, variation: float) -> None:
+    most = largest_limit(delta, variation)
+    assert (1 + math.exp(most)) * variation == pytest.approx(delta / 16)
+    assert largest_limit(delta, 0.0) == math.inf
+    assert largest_limit(delta, delta) == -math.inf

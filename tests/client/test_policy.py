@@ -21,7 +21,7 @@ def policy(**changes: Any) -> PolicyFrame:
 
 def test_a_policy_of_the_least_that_must_be_said_budgets_for_the_server() -> None:
     found = policy()
-    assert (found.observer, found.run_limit, found.approve_first, found.concurrency) == ("server", 4.0, False, 1)
+    assert (found.observer, found.run_limit, found.approve_first, found.concurrency) == ("server", 4.0, False, None)
     assert str(found.currency.observer) == "server"
     assert policy(epsilon_run=1.0).run_limit == 1.0
 

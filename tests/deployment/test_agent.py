@@ -131,6 +131,69 @@ def test_another_owners_request_and_another_model_are_refused(agent: Agent, home
     assert charges(home) == 0
 
 
+TWO = """
+[policy]
+unit = "owner"
+relation = "add-remove"
+observer = "analyst"
+colluders = 0
+smallest_cohort = 3
+epsilon = 20.0
+delta = 0.01
+concurrency = 1
+
+[[policy.tasks]]
+use = "digits"
+options = { model = "softmax" }
+
+[[policy.tasks]]
+use = "digits"
+options = { model = "mlp" }
+
+[assets.share]
+task = "digits"
+source = "population:0/3"
+"""
+
+
+def test_two_option_rows_of_one_task_are_two_models_on_one_asset_and_one_ledger(tmp_path: Path) -> None:
+    """Each request is worked with the model that it names, in one run too; the ledger adds them up."""
+    home = enrolled(tmp_path, "fl.example.org", TWO)
+    other = build(parse(TEXT.replace('model = "softmax"', 'model = "mlp"')))
+    weights = learner_for(other.task, 0).weights()
+    mlp = replace(request(round=2), recipe=other.recipe(other.pipeline), weights=weights)
+    with closing(Agent(home)) as agent:
+        lengths = []
+        for each in (request(), mlp, replace(request(), round=3)):
+            reply = asked(agent, each)
+            assert reply.total is not None
+            lengths.append(len(reply.total))
+        assert lengths == [len(WEIGHTS), len(weights), len(WEIGHTS)]
+        assert asked(agent, replace(mlp, run="x", weights=WEIGHTS)).code == "model"
+    assert charges(home) == 3
+
+
+def test_one_run_at_a_time_where_the_policy_says_so(tmp_path: Path) -> None:
+    home = enrolled(tmp_path, "fl.example.org", TWO)
+    with closing(Agent(home)) as agent:
+        assert asked(agent, request()).status == "ok"
+        second = replace(request(), run="second")
+        assert asked(agent, second).code == "busy"
+        assert asked(agent, request(round=2)).status == asked(agent, request(round=3)).status == "ok"
+        assert asked(agent, second).status == "ok"  # the first one has had its last round
+    assert charges(home) == 4
+
+
+def test_its_owner_sees_what_each_asset_has_cost(agent: Agent) -> None:
+    before = agent.status()["assets"]["share"]
+    asked(agent, request())
+    after = agent.status()["assets"]["share"]
+    assert (before["charges"], before["epsilon"], before["used"]) == (0, 0.0, 0.0)
+    assert (after["charges"], after["runs"]) == (1, 1)
+    assert 0 < after["used"] < 1
+    assert 0 < after["epsilon"] < after["limit"]
+
+
 def test_what_is_no_request_is_dropped(agent: Agent) -> None:
     with pytest.raises(CodecError):
         agent.handle(b"PK\x03\x04 a bundle")
