@@ -60,6 +60,7 @@ class Collector:
         self._masking: frozenset[int] = frozenset()  # who was asked for a masked vector
         self._view = b""
         self._alive: frozenset[int] = frozenset()  # whose vector is in the sum
+        self._agreed_on = b""
         self._signatures: dict[int, bytes] = {}
         self._opened: dict[int, dict[int, bytes]] = {}  # dealer -> point -> share
         self._sum = mask.zeros(parameters.dim, parameters.bits)
@@ -68,6 +69,11 @@ class Collector:
     def step(self) -> Step:
         """Which answers are being collected; `done` once the sum is open, `aborted` after an `AbortError`."""
         return self._step
+
+    @property
+    def session(self) -> bytes:
+        """The session's name, which is public; empty before the step `advertise` is closed."""
+        return self._session.id
 
     @property
     def awaited(self) -> frozenset[int]:
@@ -238,14 +244,14 @@ class Collector:
         survivors = tuple(sorted(self._answered))
         self._floor(survivors, self._masking)
         self._alive = frozenset(survivors)
+        self._agreed_on = Survivors(survivors).signed(self._view)
         self._asked = dict.fromkeys(survivors, Survivors(survivors).to_bytes(self._session.id))
         self._step = "agree"
 
     def _take_agreement(self, sender: int, message: bytes) -> None:
         found = messages.agreement_from(message, self._session.id)
         self._own(sender, found.index)
-        payload = Survivors(self.survivors).signed(self._view)
-        keys.verify(self._cohort[sender], "agree", payload, found.signature)
+        keys.verify(self._cohort[sender], "agree", self._agreed_on, found.signature)
         self._signatures[sender] = found.signature
 
     def _close_agree(self) -> None:

@@ -136,8 +136,9 @@ class Owner:
             self._end(f"asked to {STEPS[step]} twice, differently")
             raise RefusalError("changed", f"asked to {STEPS[step]} twice in one session, differently")
         if step > len(self._answers):
-            self._end(f"asked to {STEPS[step]} too early")
-            raise RefusalError("order", f"asked to {STEPS[step]} before {STEPS[len(self._answers)]}")
+            due = STEPS[len(self._answers)]
+            self._end(f"asked to {STEPS[step]} before {due}")
+            raise RefusalError("order", f"asked to {STEPS[step]} before {due}")
         answered = False
         try:
             answer = work()

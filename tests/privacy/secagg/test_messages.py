@@ -159,7 +159,8 @@ def test_contexts_and_sessions_of_the_specification() -> None:
     directory = messages.Directory(messages.entries([one, replace(one, index=5)]), ())
     session = directory.session(context)
     assert session.hex() == "a38423206f5275f672528e0160be0ef3307007c49b727a4470879452c507da62"
-    assert messages.Verdict((0, 5), ()).view(session).hex() == "4f99bd08492ee478a3efa593a9ae9f7c1f98814f3d002590851760d4e1a98a01"
+    view = messages.Verdict((0, 5), ()).view(session)
+    assert view.hex() == "4f99bd08492ee478a3efa593a9ae9f7c1f98814f3d002590851760d4e1a98a01"
 
 
 @given(advertisements, advertisements)
