@@ -38,9 +38,11 @@ def policy_text(federation: Federation, seeded: bool) -> str:
         "tasks": [task], "unit": final.unit, "relation": config.privacy.relation,
         "observer": config.budget.observer, "colluders": config.budget.colluders,
         "smallest_cohort": federation.pipeline.source.least, "delta": federation.delta,
-        "measure": final.measured > 0,
+        "measure": final.measured > 0, "mask": final.masked is not None,
         "stages": [row["stage"] for row in config.privacy.pipeline],
     }  # fmt: skip
+    if final.masked is not None:
+        values["masking"] = {"adversary": final.masked.adversary, "threshold": 0.0}
     values["epsilon"] = math.inf if seeded else _needed(federation, values)
     lines = [f"{key} = {_toml(value)}" for key, value in values.items() if key != "tasks"]
     table = [f"{key} = {_toml(value)}" for key, value in task.items()]

@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..client.enrolment import enrol
+from ..client.enrolment import enrol, newest_roster
 from ..client.home import ClientHome
+from ..client.identity import load
+from ..client.roster import approve, take
 from ..config import Config
 from ..server import control
 from ..server.child import Child
@@ -78,6 +80,16 @@ def agent_child(site: Site, number: int, seed: int | None, environment: Mapping[
 def _verb(side: str, root: Path, seed: int | None) -> tuple[str, ...]:
     seeded = () if seed is None else ("--insecure-seed", str(seed))
     return sys.executable, "-P", "-m", "tacit", side, "start", "--dir", str(root.absolute()), *seeded
+
+
+def acquaint(site: Site, owners: int) -> None:
+    """Let every owner take the newest roster and approve all the others: here all of them are one person's."""
+    for number in range(owners):
+        identity = load(site.owner(number), time.time())
+        roster = take(identity, newest_roster(identity, time.time()))
+        for entry in roster.entries:
+            if entry != identity.entry:
+                approve(identity, entry.name, entry.fingerprint)
 
 
 def enrol_owner(site: Site, number: int, settings: str) -> None:

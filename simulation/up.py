@@ -24,7 +24,7 @@ from ..server.checkpoint import load
 from ..server.coordinator import restored
 from ..server.home import ServerHome
 from ..server.logfile import tail
-from ..server.runs import UNDER_WAY, Runs
+from ..server.runs import AGAIN, UNDER_WAY, Runs
 from ..server.supervisor import Supervisor
 from ..strategies.control import ControlError, DeclinedError
 from ..strategies.federation import build
@@ -35,7 +35,7 @@ from .population import dealt
 from .result import RoundRow, Run, Timing
 from .run import Source, config_of, epsilon_after, signal_rows
 from .seeded import WHY, figures_under
-from .site import Site, agent_child, enrol_owner, environment_of, found_server, server_child
+from .site import Site, acquaint, agent_child, enrol_owner, environment_of, found_server, server_child
 
 _TICK = 0.2  # seconds between two looks at the run
 _AWAY = 90.0  # seconds that agents may take to come, and the coordinator to come back
@@ -79,6 +79,8 @@ def up(
         for number in range(owners):
             share = Population(number, owners, seed or 0, federation.partition)
             enrol_owner(site, number, policy + asset_text(config, str(share)))
+        if federation.pipeline.final.masked:
+            acquaint(site, owners)
         watch({"phase": "starting the agents"})
         children = [agent_child(site, number, seed, environment) for number in range(owners)]
         with Supervisor(root / "owners", children) as supervisor:
@@ -138,8 +140,9 @@ def ask_for(root: Path, config: Config) -> str:
 
 
 def follow(root: Path, name: str, watch: Watch) -> None:
-    """Wait until a run has ended; a failed one is tried again first. Raises as `ended`, and `ControlError` without a daemon."""
-    if coordinator.ask(root, "show", {"run": name})["state"] == "failed":
+    """Wait until a run has ended; one that failed or was refused is tried again first. Raises as `ended`, and `ControlError`
+    without a daemon."""
+    if coordinator.ask(root, "show", {"run": name})["state"] in AGAIN:
         coordinator.ask(root, "again", {"run": name})
     since = time.monotonic()
     while True:

@@ -16,6 +16,7 @@ from ..privacy.event import Event, NonPrivate, Nothing
 from ..privacy.participation import PARTICIPATIONS, Participation, ParticipationError
 from ..privacy.pipeline import Pipeline, PipelineError, Stage, pipeline
 from ..privacy.schedule import Schedule
+from ..privacy.secagg.parameters import ParameterError
 from ..privacy.stages.encode import Encode
 from ..privacy.stages.mask import Mask
 from ..privacy.stages.measure import measure_in
@@ -27,6 +28,7 @@ from ..tasks.task import Task, TaskError, initial
 from ..tasks.version import code_of
 from .algorithms import ALGORITHMS, Algorithm
 from .learner import Learner
+from .masking import parameters_of
 from .messages import Recipe
 from .solvers import SOLVERS, Solver
 from .terms import Terms
@@ -285,9 +287,25 @@ def _check(federation: Federation) -> None:
             'it at one; deal each example once (iid, dirichlet), or protect owners: privacy.unit = "owner"'
         )
     _check_adapting(federation.pipeline)
+    _check_masks(federation)
     _check_measured(federation)
     if config.private:
         _refuse_nothing(config, federation.schedule, federation.observer)
+
+
+def _check_masks(federation: Federation) -> None:
+    """Raise `ConfigError` where the largest cohort cannot be masked as the pipeline says."""
+    if federation.pipeline.final.masked is None:
+        return
+    members = federation.schedule.participation.most(federation.population)
+    try:
+        parameters_of(federation.pipeline, members)
+    except ParameterError as error:
+        quorum = federation.config.rounds.quorum
+        raise ConfigError(
+            f"privacy.pipeline: mask: {error} (least is rounds.quorum = {quorum:g} of the expected cohort; up to {members} owners "
+            f"take part)"
+        ) from error
 
 
 def _check_adapting(line: Pipeline) -> None:
