@@ -39,6 +39,8 @@ CODES: Mapping[str, int] = {
     "tacit.privacy.event.EventError": USAGE,
     "tacit.privacy.accounting.relation.AccountingError": USAGE,
     "tacit.privacy.local.LocalError": USAGE,
+    "tacit.privacy.secagg.errors.SecureAggregationError": FAILED,
+    "tacit.privacy.secagg.errors.RefusalError": REFUSED,
     "tacit.privacy.secagg.keys.CryptoError": FAILED,
     "tacit.privacy.secagg.shamir.ShareError": FAILED,
     "tacit.privacy.secagg.mask.MaskError": FAILED,
