@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import math
 import os
 import signal
 import threading
@@ -25,19 +26,22 @@ from typing import Any
 
 import torch
 
+from ..strategies import keyfile
 from ..strategies.codec import CodecError
 from ..strategies.control import SOCKET, ControlServer
 from ..strategies.lock import FolderLock
 from ..strategies.messages import Request, reply_from
 from ..strategies.notify import ALIVE, READY, STOPPING, notify
+from ..strategies.shown import shown
 from ..strategies.steps import Asked, asked_in
 from ..strategies.token import endpoint
 from .assets import open_assets
 from .company import Company
 from .control import methods
 from .desk import Desk
+from .enrolment import EnrolmentError, renewed
 from .home import ClientHome
-from .identity import Identity, load
+from .identity import Identity, IdentityError, load
 from .node import ClosedError, Delivery, Node
 from .refusal import RefusedError
 from .running import Running
@@ -50,6 +54,7 @@ log = logging.getLogger(__name__)
 _POLL = 2.0  # seconds after which the process looks whether it was asked to stop
 _LAST = 10  # refusals that `status` shows
 _PAUSED = "paused"
+_LOOK, _RENEW = 3600.0, 90 * 86_400.0  # seconds between looks at the certificate; what it has left when it is renewed
 _NUMBER = 8  # bytes of a request for each number of a model: its weight, and what an algorithm broadcasts beside it
 _BESIDE = 2 << 20  # bytes of a request beside the model
 
@@ -68,6 +73,8 @@ class Agent:
         """
         self._home, self._seed = home, seed
         self._identity = load(home.checked(), time.time())
+        self._tls = self._identity.tls()
+        self._looked = -math.inf
         if seed is not None:
             _only_loopback(self._identity)
             torch.set_num_threads(1)  # the bits must not depend on the machine
@@ -122,6 +129,7 @@ class Agent:
         """
         while not self._stopping.is_set():
             notify(ALIVE)
+            self._renew(time.time())
             if self.paused:
                 self._awake.wait(_POLL)
                 self._awake.clear()
@@ -139,9 +147,28 @@ class Agent:
         """This owner at the coordinator; waits for as long as that is away, or raises `ClosedError` after `stop`."""
         identity = self._identity
         return Node(
-            identity.coordinator.gateway, identity.tls(), identity.keys.node, self._home.node,
+            identity.coordinator.gateway, self._tls, identity.keys.node, self._home.node,
             largest=_NUMBER * self._assets.policy.work.numbers + _BESIDE, stopping=self._stopping,
         )  # fmt: skip
+
+    def _renew(self, now: float) -> None:
+        """Look every hour whether the certificate ends soon, and have it made anew; connections to come show the new one."""
+        if time.monotonic() - self._looked < _LOOK:
+            return
+        self._looked = time.monotonic()
+        left = self._identity.expires.timestamp() - now
+        if left > _RENEW:
+            return
+        try:
+            self._identity = renewed(self._identity, now)
+            self._tls.load_cert_chain(self._home.certificate, self._home.tls_key)
+        except (EnrolmentError, IdentityError, keyfile.KeyFileError, OSError) as error:
+            log.warning(
+                "this agent's certificate ends in %.0f days and was not renewed (%s); it tries on. If that goes on, ask the "
+                "operator for a token and type `tacit client enroll TOKEN --again`", left / 86_400, shown(str(error)),
+            )  # fmt: skip
+            return
+        log.info("the certificate was renewed; it ends on %s", f"{self._identity.expires:%Y-%m-%d}")
 
     def _answer(self, node: Node, delivery: Delivery) -> None:
         try:

@@ -111,6 +111,20 @@ def _admitted(token: Token, keys: Keys) -> tuple[Admission, str]:
         ) from None
 
 
+def renewed(identity: Identity, now: float) -> Identity:
+    """The owner with a new certificate for the key that it has, kept in its home. Raises `EnrolmentError`, `IdentityError`.
+
+    Nobody is asked for a token: the signing key says who asks.
+    """
+    home, address = identity.home, identity.coordinator.enrolment
+    context = trusting(home.authority.read_text())
+    asked = admission.renewal_request(identity.name, identity.keys.signing, now)
+    certificate = _ask(address, context, admission.RENEWAL_PATH, asked)
+    certified(certificate, keyfile.read(home.authority), identity.name, identity.keys, now)
+    keyfile.replace(home.certificate, certificate)
+    return load(home, now)
+
+
 def newest_roster(identity: Identity, now: float) -> str:
     """The roster as the coordinator signs it now, unchecked. Raises `EnrolmentError`."""
     context = trusting(identity.home.authority.read_text())

@@ -4,7 +4,7 @@
 |-------------|--------------------|-----------------|------------|
 | authority   | the federation     | authority       | 20 years   |
 | server      | the server's names | TLS server only | 825 days, made anew when 60 are left |
-| owner       | the owner's name   | TLS client only | 825 days   |
+| owner       | the owner's name   | TLS client only | 825 days; its agent renews it when 90 are left |
 
 ECDSA over P-256 with SHA-256 throughout (RFC 5280, RFC 8446). An owner's certificate cannot pass for the coordinator's nor
 the other way round. Which owner a certificate belongs to, and whether it still counts, stands in the registry, which is asked

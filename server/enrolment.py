@@ -5,6 +5,7 @@
 | GET /tacit/v1/authority   | the authority's certificate    | everybody: its hash stands in the token    |
 | POST /tacit/v1/enrol      | a certificate for its own keys | the holder of an invitation, once          |
 | POST /tacit/v1/roster     | the signed roster              | an enrolled owner, by its signing key      |
+| POST /tacit/v1/renewal    | a new certificate for its key  | an enrolled owner, by its signing key      |
 
 Bodies are bounded in size and time; an address that is refused too often has to wait. Answers are JSON; a refusal is
 `{"error": {"code", "message"}}`. No secret is logged.
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 import uvicorn
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -39,6 +41,7 @@ log = logging.getLogger(__name__)
 
 Clock = Callable[[], float]
 _FRESH = 300.0  # seconds by which an owner's clock may differ when it asks for the roster
+_STRANGER = "no enrolled owner asks like this; enrol first, or ask the operator whether it was revoked"
 _HTTP = {"too-large": 413, "too-slow": 408, "too-often": 429, "malformed": 400, "not-found": 404}
 
 
@@ -123,21 +126,40 @@ class Office:
 
     def roster_for(self, text: bytes) -> str:
         """The answer to a request for the roster. Raises `AdmissionError`."""
+        self._asking(text, admission.is_asked_by)
+        return self.roster()
+
+    def renewal_for(self, text: bytes) -> str:
+        """The answer to a request for a renewal: a certificate (PEM) of the same name and key. Raises `AdmissionError`."""
+        owner, now = self._asking(text, admission.is_renewal_of), self.clock()
+
+        def certify(known: x509.Certificate) -> x509.Certificate:
+            key = known.public_key()
+            if not isinstance(key, ec.EllipticCurvePublicKey):
+                raise AdmissionError("the certificate that is known is for no P-256 key; enrol again")
+            return self.authority.for_owner(owner.name, key, now)
+
+        try:
+            renewed = self.registry.recertify(owner.name, certify)
+        except UnknownOwnerError:  # revoked a moment ago
+            raise AdmissionError(_STRANGER) from None
+        certificate = x509.load_der_x509_certificate(renewed.certificate)
+        return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    def _asking(self, text: bytes, made_by: Callable[[bytes, str, int, bytes], bool]) -> Owner:
+        """The enrolled owner that signed a request of now. Raises `AdmissionError`."""
         name, at, signature = admission.asked_by(text)
         try:
             owner = self.registry.owner(name)
         except UnknownOwnerError:
-            owner = None
-        known = owner is not None and owner.revoked is None
-        if owner is None or not known or not admission.is_asked_by(owner.signing_key, name, at, signature):
-            raise AdmissionError(
-                "no enrolled owner asks like this; enrol first, or ask the operator whether it was revoked"
-            )
+            raise AdmissionError(_STRANGER) from None
+        if owner.revoked is not None or not made_by(owner.signing_key, name, at, signature):
+            raise AdmissionError(_STRANGER)
         if abs(self.clock() - at) > _FRESH:
             raise AdmissionError(
                 f"the request is {self.clock() - at:.0f} s old; correct the clock of the owner's machine"
             )
-        return self.roster()
+        return owner
 
 
 def office(home: ServerHome, registry: Registry) -> Office:
@@ -181,6 +203,8 @@ class Enrolment:
             return Response(admitted.model_dump_json(), media_type="application/json")
         if call == ("POST", admission.ROSTER_PATH):
             return Response(self._office.roster_for(await self._body(request)), media_type="application/json")
+        if call == ("POST", admission.RENEWAL_PATH):
+            return Response(self._office.renewal_for(await self._body(request)), media_type="application/x-pem-file")
         raise _Refused("not-found", "no such call")
 
     async def _body(self, request: Request) -> bytes:

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from ..strategies.admission import Applicant
 from ..strategies.roster import Entry, Roster, checked_name
 from ..strategies.token import hashed
 
-_SCHEMA = 1
+_SCHEMA = 2  # 2: `fingerprint` is of the certificate's key
 _TABLES = """
 CREATE TABLE state (version INTEGER NOT NULL);
 INSERT INTO state VALUES (0);
@@ -140,11 +141,15 @@ class Registry:
         self._file.close()
 
     def admits(self, certificate: bytes, node_key: bytes) -> bool:
-        """Whether the holder of a certificate (DER) may act with a node key (PEM): the gateway's question on every request."""
-        fingerprint = hashlib.sha256(certificate).digest()
+        """Whether the holder of a certificate (DER) may act with a node key (PEM): the gateway's question on every request.
+
+        The certificate's key decides, so that a renewal ends no connection; that the authority issued it, and that it has not
+        expired, was settled in the handshake.
+        """
         try:
+            fingerprint = _fingerprint(x509.load_der_x509_certificate(certificate))
             row = self._one("SELECT node_key FROM owners WHERE fingerprint = ? AND revoked IS NULL", fingerprint)
-        except UnreadableError:
+        except (UnreadableError, ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
             return False
         return row is not None and row[0] == node_key
 
@@ -228,8 +233,9 @@ class Registry:
                 return Owner(*again)
             if void or expires <= now:
                 raise ExpiredTokenError("the token has expired or was replaced; ask the coordinator for a new one")
-            certificate = certify(name).public_bytes(serialization.Encoding.DER)
-            values = (certificate, hashlib.sha256(certificate).digest(), applicant.node_key, applicant.signing_key, now)
+            made = certify(name)
+            certificate = made.public_bytes(serialization.Encoding.DER)
+            values = (certificate, _fingerprint(made), applicant.node_key, applicant.signing_key, now)
             try:
                 file.execute(
                     "INSERT INTO owners (certificate, fingerprint, node_key, signing_key, enrolled, name) "
@@ -245,6 +251,22 @@ class Registry:
             file.execute("UPDATE invitations SET applicant = ? WHERE hash = ?", (digest, *key))
             file.execute("UPDATE state SET version = version + 1")
             return Owner(*file.execute(f"SELECT {_OWNER} FROM owners WHERE name = ?", (name,)).fetchone())
+
+    def recertify(self, name: str, certify: Callable[[x509.Certificate], x509.Certificate]) -> Owner:
+        """The enrolled owner with the certificate that `certify` makes of the one that it has, for the same key.
+
+        Raises `UnknownOwnerError`.
+        """
+        with self._changing() as file:
+            row = file.execute("SELECT certificate FROM owners WHERE name = ? AND revoked IS NULL", (name,)).fetchone()
+            if row is None:
+                raise UnknownOwnerError(f"no enrolled owner is called {name!r}; `tacit server owners` lists them")
+            made = certify(x509.load_der_x509_certificate(row[0]))
+            new = made.public_bytes(serialization.Encoding.DER)
+            file.execute(
+                "UPDATE owners SET certificate = ? WHERE name = ? AND fingerprint = ?", (new, name, _fingerprint(made))
+            )
+        return self.owner(name)
 
     def revoke(self, name: str, now: float) -> Owner:
         """The owner, which no longer takes part; its open invitations are void. Raises `UnknownOwnerError`."""
@@ -279,6 +301,14 @@ class Registry:
                 self._file.execute("COMMIT")
             except sqlite3.Error as error:
                 raise _unreadable(self._path, str(error)) from error
+
+
+def _fingerprint(certificate: x509.Certificate) -> bytes:
+    """SHA-256 of the certificate's public key."""
+    key = certificate.public_key()
+    return hashlib.sha256(
+        key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    ).digest()
 
 
 def _enrolled(file: sqlite3.Connection, name: str) -> bool:

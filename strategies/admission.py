@@ -29,9 +29,11 @@ from ..config import Frame
 PATH = "/tacit/v1/enrol"
 AUTHORITY_PATH = "/tacit/v1/authority"
 ROSTER_PATH = "/tacit/v1/roster"
+RENEWAL_PATH = "/tacit/v1/renewal"
 LARGEST = 16 << 10  # bytes of an application
 _TAG = b"tacit enrolment v1\0"
 _ROSTER_TAG = b"tacit roster request v1\0"
+_RENEWAL_TAG = b"tacit renewal request v1\0"
 
 
 class AdmissionError(Exception):
@@ -74,7 +76,7 @@ class Admission(Frame):
     roster: str
 
 
-class _RosterRequest(Frame):
+class _SignedRequest(Frame):
     name: str = Field(max_length=64)
     time: int
     signature: str = Field(max_length=128)
@@ -133,24 +135,43 @@ def applicant(text: bytes) -> Applicant:
 
 def roster_request(name: str, key: Ed25519PrivateKey, now: float) -> str:
     """What an enrolled owner sends to see the roster: its name and the time (whole seconds), signed."""
+    return _signed_request(_ROSTER_TAG, name, key, now)
+
+
+def renewal_request(name: str, key: Ed25519PrivateKey, now: float) -> str:
+    """What an enrolled owner sends for a new certificate of the TLS key that it has: as for the roster, by another tag."""
+    return _signed_request(_RENEWAL_TAG, name, key, now)
+
+
+def _signed_request(tag: bytes, name: str, key: Ed25519PrivateKey, now: float) -> str:
     time = int(now)
-    signature = _text(key.sign(_asking(name, time)))
-    return _RosterRequest(name=name, time=time, signature=signature).model_dump_json()
+    return _SignedRequest(name=name, time=time, signature=_text(key.sign(_asking(tag, name, time)))).model_dump_json()
 
 
 def asked_by(text: bytes) -> tuple[str, int, bytes]:
-    """Name, time and signature of a request for the roster; raises `AdmissionError`."""
+    """Name, time and signature of a request for the roster or a renewal; raises `AdmissionError`."""
     try:
-        form = _RosterRequest.model_validate_json(text, strict=True)
+        form = _SignedRequest.model_validate_json(text, strict=True)
         return form.name, form.time, base64.b64decode(form.signature, validate=True)
     except (ValidationError, ValueError):
-        raise AdmissionError("this is no request for a roster; use `tacit client roster update`") from None
+        raise AdmissionError(
+            "this is no request of an enrolled owner; use the same version of tacit as the server"
+        ) from None
 
 
 def is_asked_by(key: bytes, name: str, time: int, signature: bytes) -> bool:
     """Whether the holder of the Ed25519 `key` made a request for the roster."""
+    return _is_signed(_asking(_ROSTER_TAG, name, time), key, signature)
+
+
+def is_renewal_of(key: bytes, name: str, time: int, signature: bytes) -> bool:
+    """Whether the holder of the Ed25519 `key` made a request for a renewal."""
+    return _is_signed(_asking(_RENEWAL_TAG, name, time), key, signature)
+
+
+def _is_signed(text: bytes, key: bytes, signature: bytes) -> bool:
     try:
-        Ed25519PublicKey.from_public_bytes(key).verify(signature, _asking(name, time))
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, text)
     except InvalidSignature:
         return False
     return True
@@ -166,8 +187,8 @@ def _transcript(secret: bytes, tls: ec.EllipticCurvePublicKey, node_key: bytes, 
     return _TAG + b"".join(hashlib.sha256(part).digest() for part in parts) + signing_key
 
 
-def _asking(name: str, time: int) -> bytes:
-    return _ROSTER_TAG + name.encode() + b"\0" + str(time).encode()
+def _asking(tag: bytes, name: str, time: int) -> bytes:
+    return tag + name.encode() + b"\0" + str(time).encode()
 
 
 def _text(raw: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+import math
 import re
 import socket
 import ssl
@@ -14,13 +15,16 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import uvicorn
 from cryptography.hazmat.primitives import hashes, serialization
+from tacit.client import agent as agents
 from tacit.client import identity as identities
-from tacit.client.enrolment import ImpostorError, RejectedError, UnreachableError, enrol, newest_roster, renew
+from tacit.client.agent import Agent
+from tacit.client.enrolment import ImpostorError, RejectedError, UnreachableError, enrol, newest_roster, renew, renewed
 from tacit.client.home import ClientHome, HomeError
 from tacit.client.identity import Identity
 from tacit.client.roster import approve, current, take
@@ -287,6 +291,65 @@ def test_an_owner_is_certified_again_with_its_keys_and_everything_else_in_its_fo
         renew(federation.office.invite_again("b", 60.0), made.home, time.time())
     with pytest.raises(ImpostorError, match="another federation"):
         renew(replace(federation.office.invite_again("a", 60.0), pin=bytes(32)), made.home, time.time())
+
+
+def test_an_owner_renews_its_certificate_with_its_own_key_and_without_an_interruption(federation: Federation) -> None:
+    made, other = federation.enrolled("a"), federation.enrolled("b")
+    key, before = public_pem(made.keys.node.public_key()), made.home.certificate.read_bytes()
+    with gateway(federation) as port:
+        open_before = http.client.HTTPSConnection("localhost", port, timeout=10, context=made.tls())
+        with closing(open_before):
+            assert knock(open_before, key) == 503
+            again = renewed(made, time.time() + 100)
+            assert made.home.certificate.read_bytes() != before
+            assert again.expires > made.expires - timedelta(seconds=5)
+            assert (again.entry, again.coordinator) == (made.entry, made.coordinator)
+            assert knock(open_before, key) == 503  # under the old certificate
+        with closing(http.client.HTTPSConnection("localhost", port, timeout=10, context=again.tls())) as after:
+            assert knock(after, key) == 503
+    asked = admission.renewal_request("b", made.keys.signing, time.time()).encode()
+    assert call(federation, "POST", admission.RENEWAL_PATH, asked)[0] == 400  # another owner's name
+    asked = admission.roster_request("b", other.keys.signing, time.time()).encode()
+    assert call(federation, "POST", admission.RENEWAL_PATH, asked)[0] == 400  # a signature for something else
+    federation.office.registry.revoke("a", time.time())
+    with pytest.raises(RejectedError, match="revoked"):
+        renewed(again, time.time())
+
+
+AGENT = """
+[policy]
+unit = "owner"
+relation = "add-remove"
+colluders = 0
+smallest_cohort = 3
+epsilon = 1.0
+delta = 0.01
+[[policy.tasks]]
+use = "digits"
+[assets.share]
+task = "digits"
+source = "population:0/3"
+"""
+
+
+def test_an_agent_renews_in_time_and_says_so_where_it_cannot(federation: Federation, caplog, monkeypatch) -> None:
+    caplog.set_level(logging.INFO)
+    made = federation.enrolled("a")
+    made.home.settings_file.write_text(AGENT)
+    before = made.home.certificate.read_bytes()
+    late = made.expires.timestamp() - 80 * 86_400
+    with closing(Agent(made.home)) as agent:
+        agent._renew(time.time())
+        assert made.home.certificate.read_bytes() == before  # more than two years are left
+        monkeypatch.setattr(agent, "_looked", -math.inf)
+        agent._renew(late)
+        assert "not renewed" in caplog.text  # the clocks differ by two years, and the office says so
+        assert "80 days" in caplog.text
+        monkeypatch.setattr(agents, "_RENEW", 2000 * 86_400.0)
+        monkeypatch.setattr(agent, "_looked", -math.inf)
+        agent._renew(time.time())
+        assert "was renewed" in caplog.text
+        assert made.home.certificate.read_bytes() != before
 
 
 def test_an_owner_whose_keys_were_stolen_comes_back_with_new_ones(federation: Federation) -> None:

@@ -181,7 +181,7 @@ def test_an_owner_that_comes_back_keeps_its_number_and_its_old_certificate_stays
     assert known.admits(new.certificate, new.node_key)
 
 
-def test_an_enrolled_owner_is_certified_again_and_its_old_certificate_ends_with_that(known, enrol) -> None:
+def test_an_enrolled_owner_is_certified_again_for_old_keys_or_for_new_ones(known, enrol) -> None:
     known.invite("a", b"1", NOW + 60)
     who = applicant(b"1")
     old = enrol(who)
@@ -190,7 +190,11 @@ def test_an_enrolled_owner_is_certified_again_and_its_old_certificate_ends_with_
     new = enrol(Applicant(b"2", who.tls_key, who.node_key, who.signing_key))
     assert (new.number, new.signing_key) == (old.number, old.signing_key)
     assert known.admits(new.certificate, new.node_key)
-    assert not known.admits(old.certificate, old.node_key)
+    assert known.admits(old.certificate, old.node_key)  # the same key: whoever holds it has the new one as well
+    known.invite_again("a", b"3", NOW + 60)
+    last = enrol(applicant(b"3"))
+    assert known.admits(last.certificate, last.node_key)
+    assert not known.admits(new.certificate, new.node_key)
     with pytest.raises(UsedTokenError):
         enrol(applicant(b"1"))
     known.revoke("a", NOW)
@@ -250,3 +254,21 @@ def test_a_registry_that_becomes_unreadable_admits_nobody(known, enrol) -> None:
     owner = enrol(applicant(b"1"))
     known.close()
     assert not known.admits(owner.certificate, owner.node_key)
+
+
+def test_a_renewed_certificate_is_for_the_same_key_and_changes_nothing_else(known, enrol, issuer) -> None:
+    known.invite("a", b"1", NOW + 60)
+    who = applicant(b"1")
+    old, version = enrol(who), known.version()
+
+    def certify(of: x509.Certificate) -> x509.Certificate:
+        assert of.public_key() == who.tls_key
+        return issuer.for_owner("a", of.public_key(), NOW + 60)  # type: ignore[arg-type]  # the fixture makes P-256 keys
+
+    new = known.recertify("a", certify)
+    assert new.certificate != old.certificate
+    assert (new.number, new.node_key, new.signing_key, known.version()) == (1, old.node_key, old.signing_key, version)
+    assert known.admits(new.certificate, new.node_key)
+    known.revoke("a", NOW)
+    with pytest.raises(UnknownOwnerError):
+        known.recertify("a", certify)
