@@ -303,8 +303,8 @@ def _check_masks(federation: Federation) -> None:
     except ParameterError as error:
         quorum = federation.config.rounds.quorum
         raise ConfigError(
-            f"privacy.pipeline: mask: {error} (least is rounds.quorum = {quorum:g} of the expected cohort; up to {members} owners "
-            f"take part)"
+            f"privacy.pipeline: mask: {error} (least is rounds.quorum = {quorum:g} of the expected cohort; up to {members} "
+            f"owners take part)"
         ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +15,8 @@ from tacit.simulation.engines.plain import PlainLoop
 from tacit.simulation.population import Availability
 from tacit.simulation.run import Simulation, prepare
 from tacit.simulation.transport import InMemory, SimulationError, Vectorised
-from tacit.strategies.federation import build
-from tacit.strategies.messages import Request
+from tacit.strategies.messages import Reply, Request
+from tacit.strategies.steps import Asked
 
 TEXT = """
 [task]
@@ -46,10 +47,14 @@ def requests(made: Simulation, owners: list[int] | None = None, **changes: Any) 
     return [replace(first, owner=owner, **changes) for owner in (range(6) if owners is None else owners)]
 
 
+def gathered(made: Simulation, asked: Sequence[Asked]) -> list[Reply]:
+    return list(made.transport.gather(asked, 1.0))
+
+
 def test_one_reply_an_owner_in_memory_and_one_for_all_from_an_engine() -> None:
     workers, engine = (simulation(name) for name in ENGINES)
-    each = workers.transport.gather(requests(workers), 1.0)
-    (together,) = engine.transport.gather(requests(engine), 1.0)
+    each = gathered(workers, requests(workers))
+    (together,) = gathered(engine, requests(engine))
     assert [reply.owners for reply in each] == [(owner,) for owner in range(6)]
     assert together.owners == tuple(range(6))
     ring = together.ring
@@ -69,7 +74,7 @@ def test_every_request_and_reply_becomes_bytes(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Worker, "handle", listening)
     made = simulation("in-memory")
-    made.transport.gather(requests(made), 1.0)
+    gathered(made, requests(made))
     assert len(frames) == 6
     assert all(isinstance(part, bytes) for pair in frames for part in pair)
     assert {len(reply) for _, reply in frames} == {len(frames[0][1])}
@@ -79,7 +84,7 @@ def test_every_request_and_reply_becomes_bytes(monkeypatch: pytest.MonkeyPatch) 
 def test_who_does_not_answer_has_no_reply_and_did_not_train(engine: str) -> None:
     made = simulation(engine, **{"strategy": {"use": "scaffold"}, "population.dropout": 0.5})
     asked = requests(made, weights=torch.zeros(31), broadcast=torch.zeros(31))
-    replies = made.transport.gather(asked, 1.0)
+    replies = gathered(made, asked)
     answered = {owner for reply in replies for owner in reply.owners}
     usual = Availability(0.5)
     assert answered == {o for o in range(6) if usual.answers(made.transport.entropy, 1, 0, o)}
@@ -90,9 +95,9 @@ def test_who_does_not_answer_has_no_reply_and_did_not_train(engine: str) -> None
 @pytest.mark.parametrize("engine", ENGINES)
 def test_nobody_asked_or_nobody_there_is_no_reply(engine: str) -> None:
     made = simulation(engine)
-    assert made.transport.gather([], 1.0) == []
+    assert gathered(made, []) == []
     made.transport.availability = Availability(dropout=1.0)
-    assert made.transport.gather(requests(made), 1.0) == []
+    assert gathered(made, requests(made)) == []
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -101,8 +106,8 @@ def test_a_contribution_that_is_not_finite_stops_the_simulation_and_names_the_ow
     made = simulation(engine)
     made.population.training.inputs[int(made.population.shares[4][0]), 2] = value
     with pytest.raises(SimulationError, match=r"round 1, owner 4: the local update is not finite \(lower local\.lr"):
-        made.transport.gather(requests(made), 1.0)
-    assert made.transport.gather(requests(made, [0, 1, 2, 3, 5]), 1.0)
+        gathered(made, requests(made))
+    assert gathered(made, requests(made, [0, 1, 2, 3, 5]))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -112,7 +117,7 @@ def test_the_owner_is_named_in_any_batch(engine: str) -> None:
         made.transport.engine = PlainLoop(2)
     made.population.training.inputs[int(made.population.shares[5][0]), 2] = math.nan
     with pytest.raises(SimulationError, match="owner 5"):
-        made.transport.gather(requests(made), 1.0)
+        gathered(made, requests(made))
 
 
 def test_a_recipe_that_every_owner_refuses() -> None:
@@ -120,27 +125,25 @@ def test_a_recipe_that_every_owner_refuses() -> None:
         made = simulation(engine)
         bad = requests(made, weights=torch.zeros(30))
         if engine == "in-memory":
-            replies = made.transport.gather(bad, 1.0)
+            replies = gathered(made, bad)
             assert {(reply.status, reply.total) for reply in replies} == {("refused", None)}
             assert "carries 30" in replies[0].reason
         else:
             with pytest.raises(SimulationError, match="every owner refuses: the model has 31 numbers"):
-                made.transport.gather(bad, 1.0)
+                gathered(made, bad)
 
 
-def test_nothing_runs_unmasked_under_the_name_of_a_mask() -> None:
+def test_nothing_leaves_unmasked_under_the_name_of_a_mask() -> None:
     rows = [
         {"stage": "clip", "norm": 0.5},
         {"stage": "encode"},
         {"stage": "skellam", "noise_multiplier": 2.0},
         {"stage": "mask"},
     ]
-    federation = build(parse(TEXT, {"privacy.pipeline": rows}))
-    assert federation.pipeline.final.masked
-    for engine in ENGINES:
-        made = simulation(engine, **{"privacy.pipeline": rows})
-        with pytest.raises(ValueError, match="carries messages in the clear"):
-            made.transport.gather(requests(made), 1.0)
+    made = simulation("in-memory", **{"privacy.pipeline": rows})
+    assert made.federation.pipeline.final.masked
+    replies = gathered(made, requests(made))  # a coordinator that asks for messages in the clear
+    assert {(reply.status, reply.code, reply.total) for reply in replies} == {("refused", "mask", None)}
 
 
 def test_a_transport_shows_neither_data_nor_randomness() -> None:
