@@ -7,6 +7,7 @@ than was derived.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -94,6 +95,8 @@ def metric_text(name: str, value: Any) -> str:
 
 def estimate_text(name: str, told: Any) -> str:
     """A noised measure with the standard error of its noise: `91.2 % ± 3.1 %`."""
+    if not isinstance(told, Mapping):
+        return "unknown"
     return f"{metric_text(name, told.get('value'))} ± {metric_text(name, told.get('error'))}"
 
 

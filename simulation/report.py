@@ -166,13 +166,13 @@ def _final_table(final: Mapping[str, Any]) -> Html:
 
 def _measured_table(rows: Sequence[Mapping[str, Any]]) -> Html:
     """What the owners found; nothing where they were not asked."""
-    told = [row for row in rows if row.get("measured")]
+    told = [row for row in rows if row.get("measured") and isinstance(row["measured"], Mapping)]
     if not told:
         return Html("")
     names = list(dict.fromkeys(name for row in told for name in row["measured"]))
     step = math.ceil(len(told) / _ROWS)
     lines = [
-        [plain_text(row.get("round")), *(estimate_text(name, row["measured"].get(name) or {}) for name in names)]
+        [plain_text(row.get("round")), *(estimate_text(str(name), row["measured"].get(name)) for name in names)]
         for row in told[(len(told) - 1) % step :: step]
     ]
     return tag(
@@ -318,7 +318,8 @@ def notes(result: Mapping[str, Any]) -> list[str]:
         + ("charged as tuning in the claims' events." if _tuned(result.get("privacy")) else
            "not charged. Where they were tuned on private data, the true cost is higher."),
     ]  # fmt: skip
-    on = (config.get("evaluation") or {}).get("on") or ()
+    on = (config.get("evaluation") or {}).get("on")
+    on = on if isinstance(on, str | list | tuple) else ()
     if "public-test" in on:
         found.append("Metrics are computed on public test data and cost nothing.")
     if "owners" in on:

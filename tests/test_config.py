@@ -47,6 +47,17 @@ def test_the_resolved_text_describes_the_same_configuration() -> None:
     assert not again.private
 
 
+def test_one_place_to_evaluate_or_several() -> None:
+    for said, on in (("owners", ("owners",)), (["public-test", "owners"], ("public-test", "owners"))):
+        found = parse(TEXT, {"evaluation.on": said})
+        assert found.evaluation.on == on
+        assert parse(found.to_toml()) == found
+    assert parse(TEXT).evaluation.on == ("public-test",)
+    for wrong in ([], "test", ["owners", 3]):
+        with pytest.raises(ConfigError, match=r"evaluation\.on"):
+            parse(TEXT, {"evaluation.on": wrong})
+
+
 def test_the_digest_changes_with_any_value() -> None:
     assert parse(TEXT).digest() != parse(TEXT, {"rounds.total": 81}).digest()
 

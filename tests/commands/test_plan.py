@@ -99,6 +99,32 @@ def test_a_configuration_takes_another_target_or_noise(program, small: Path) -> 
     assert longer["epsilon"] > found["epsilon"]
 
 
+def test_what_measuring_costs_and_tells_is_priced(program, small: Path) -> None:
+    """√(1 + 2·0.5²/4) on the noise of the model, ε as before; the error that a round then has, and its run too."""
+    stages = (
+        '[{stage="clip",norm=0.5},{stage="measure",weight=0.5,largest_loss=2.0},'
+        '{stage="central-gaussian",noise_multiplier=2.0}]'
+    )
+    changes = ["--set", f"privacy.pipeline={stages}", "--set", "evaluation.on=owners"]
+    bare, found = planned(program, str(small)), planned(program, str(small), *changes)
+    assert found["epsilon"] == bare["epsilon"]
+    assert "measures" not in bare
+    assert found["measures"]["noise_factor"] == pytest.approx(math.sqrt(1.125))
+    error = 2 * math.sqrt(1.125) / 0.5 / 6  # six of twelve owners are expected
+    assert found["measures"]["errors"] == pytest.approx({"accuracy": error, "loss": 2 * error}, rel=1e-5)
+    shown = program("plan", str(small), *changes).out
+    assert "accuracy ± 70.7" in shown
+    assert "by 6.1 %" in shown
+    ended = program("simulate", str(small), *changes, "--out", "run")
+    assert ended.code == 0
+    assert "owners' accuracy" in ended.err
+    assert "measured by the owners before round 4" in ended.out
+    result = json.loads(Path("run/result.json").read_text())
+    assert result["final"] == {}
+    assert [row["measured"]["accuracy"]["error"] for row in result["rounds"]] == pytest.approx([error] * 2, rel=1e-5)
+    assert "± 70.7" in Path("run/report.html").read_text()
+
+
 def test_a_plan_over_budget_says_so_and_is_no_failure(program, small: Path) -> None:
     ended = program("plan", str(small), "--set", "budget.epsilon=0.1")
     assert ended.code == 0

@@ -31,14 +31,14 @@ population = { owners = 3, partition = { use = "dirichlet", alpha = 0.3 } }
 rounds = { total = 3, participation = { use = "everyone" }, quorum = 1.0, deadline = "60s" }
 local = { use = "sgd", lr = 1.0, batch = 20 }
 strategy = { use = "fedavg" }
-evaluation = { every = 1 }
+evaluation = { every = 1, on = ["public-test", "owners"] }
 budget = { observer = "analyst", epsilon = 50.0 }
 
 [privacy]
 unit = "owner"
 relation = "add-remove"
 delta = 0.01
-pipeline = [{ stage = "clip", norm = 0.3 }, { stage = "central-gaussian", noise_multiplier = 3.0 }]
+pipeline = [{ stage = "clip", norm = 0.3 }, { stage = "measure" }, { stage = "central-gaussian", noise_multiplier = 3.0 }]
 """
 
 
@@ -66,6 +66,8 @@ def test_a_seeded_federation_is_the_simulated_one_to_the_bit(tmp_path: Path) -> 
     simulated = tacit.simulate(trio(), seed=5, engine="in-memory")
     assert torch.equal(run.weights, simulated.weights)
     assert [row.metrics for row in run.rounds] == [row.metrics for row in simulated.rounds]
+    assert [row.measured for row in run.rounds] == [row.measured for row in simulated.rounds]
+    assert run.rounds[0].measured["accuracy"]["error"] > 0
     assert all(math.isinf(figure.epsilon) for figure in run.claims)
     assert all(math.isinf(row.epsilon) for row in run.rounds)
     assert run.seed == 5

@@ -17,6 +17,7 @@ import pytest
 import torch
 from tacit.config import Config, parse
 from tacit.privacy.pipeline import Pipeline
+from tacit.server.coordinator import Round
 from tacit.simulation.run import Simulation, prepare
 
 TEXT = """
@@ -48,6 +49,13 @@ KINDS: dict[str, dict[str, Any]] = {
     "adaptive": {},
     "scaffold": {"strategy": {"use": "scaffold", "tail_average": 0.5}},
     "fedadam": {"strategy": {"use": "fedadam", "tail_average": 0.8}},
+    "measured": {
+        "privacy.pipeline": [
+            {"stage": "adaptive-clip", "norm": 0.5}, {"stage": "measure"},
+            {"stage": "central-gaussian", "noise_multiplier": 2.0},
+        ],
+        "evaluation.on": "owners",
+    },
     "shares": {
         "privacy.pipeline": [
             {"stage": "adaptive-clip", "norm": 0.5}, {"stage": "encode"}, {"stage": "skellam", "noise_multiplier": 2.0},
@@ -75,7 +83,7 @@ def fingerprint(simulation: Simulation) -> dict[str, Any]:
         "algorithm": {name: tensor.numpy().tobytes() for name, tensor in progress.algorithm.items()},
         "pipeline": progress.pipeline,
         "ledger": simulation.ledger.entries,
-        "rows": [(row.number, dict(row.metrics), row.epsilon) for row in simulation.rows],
+        "rows": [(row.number, dict(row.metrics), row.epsilon, row.measured) for row in simulation.rows],
         "memories": {owner: tensor.numpy().tobytes() for owner, tensor in simulation.transport.memories.items()},
         "trained": simulation.trained,
         "notes": simulation.notes,
@@ -146,10 +154,10 @@ def evaluating(simulation: Simulation, after: int, patch: pytest.MonkeyPatch) ->
     """An interruption while the next evaluated round is measured."""
     original = Simulation._evaluate
 
-    def failing(self: Simulation, number: int) -> Any:
-        if number > after:
+    def failing(self: Simulation, record: Round) -> Any:
+        if record.number > after:
             raise KeyboardInterrupt
-        return original(self, number)
+        return original(self, record)
 
     patch.setattr(Simulation, "_evaluate", failing)
     with pytest.raises(KeyboardInterrupt):
@@ -181,6 +189,7 @@ def test_each_kind_carries_what_it_is_here_for() -> None:
     assert len(found["scaffold"]["memories"]) > 2
     assert {"moment", "variance", "tail.sum"} <= set(found["fedadam"]["algorithm"])
     assert found["fedadam"]["final"] != found["fedadam"]["weights"]
+    assert all(row[3]["accuracy"]["error"] > 0 and not row[1] for row in found["measured"]["rows"])
     assert len({each["weights"] for each in found.values()}) == len(KINDS)
 
 

@@ -205,3 +205,30 @@ def test_every_kind_of_claim_makes_a_page(
 ) -> None:
     page = read(report(changed(**{"privacy.0.unit": unit, "privacy.0.relation": relation}), COMMAND))
     assert f"{unit} level, {relation}" in page.text
+
+
+MEASURED = {"accuracy": {"value": 1.034, "error": 0.061}, "loss": {"value": 0.25, "error": 0.2}}
+
+
+def test_what_owners_measured_is_told_with_its_error_and_as_noised(
+    changed: Callable[..., dict[str, Any]], result: dict[str, Any], read: Callable[[str], Any]
+) -> None:
+    rows = [{**row, "measured": MEASURED} for row in result["rounds"]]
+    page = report(
+        changed(**{"rounds": rows, "config.evaluation": {"every": 5, "on": ["public-test", "owners"]}}), "again"
+    )
+    read(page)
+    assert "103.4\u00a0% ± 6.1\u00a0%" in page
+    assert "accuracy, noised" in page
+    assert "is in every claim" in page
+    assert "noised" not in report(result, "again")
+
+
+@pytest.mark.parametrize(
+    "odd", [7, "all right", {"accuracy": None}, {"accuracy": {"value": "inf"}}, {"loss": 3}], ids=str
+)
+def test_odd_measures_still_make_a_page(
+    changed: Callable[..., dict[str, Any]], result: dict[str, Any], read: Callable[[str], Any], odd: Any
+) -> None:
+    rows = [{**row, "measured": odd} for row in result["rounds"]]
+    read(report(changed(**{"rounds": rows, "config.evaluation": {"on": 3}}), "again"))
