@@ -14,7 +14,15 @@ import pytest
 from tacit.commands.main import execute
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/privacy.md", "docs/configuration.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/architecture.md",
+    "docs/privacy.md",
+    "docs/configuration.md",
+    "docs/flower.md",
+    "docs/secure-aggregation.md",
+)
 
 
 @dataclass(frozen=True)
