@@ -42,7 +42,8 @@ class Measure(Stage):
     noise and quorum hold for the measures as for the update. A cut is a projection and moves no two sums further apart;
     w is lowered by what rounding to float32 may add. A measure that is not finite counts as ½ (PRIVACY.md 12).
 
-    Stands behind the clip, which it must not be clipped by, and before the noise. See `estimates` for what the server reads.
+    Stands behind the clip, which it must not be clipped by, and before the noise. Where nothing is clipped, and so no noise can
+    follow, w = weight: a baseline without privacy is measured plainly. See `estimates` for what the server reads.
     """
 
     weight: float = 0.25
@@ -70,10 +71,6 @@ class Measure(Stage):
             "measure on public test data, or use a solver without noise and a noise stage",
         )  # fmt: skip
         require(signal.measured == 0, "measure", "another measure stands before it", "keep one, and name all in `of`")
-        require(
-            math.isfinite(signal.sensitivity), "measure", f"nothing bounds what one {signal.unit} contributes",
-            "put a clip before it",
-        )  # fmt: skip
         if signal.unit == "example":
             require(
                 signal.examples is not None, "measure", "nobody says how many examples an owner usually has",
@@ -115,7 +112,8 @@ class Measure(Stage):
         }
 
     def _weight(self, signal: Signal) -> float:
-        return self.weight * signal.sensitivity
+        """w."""
+        return self.weight * (signal.sensitivity if math.isfinite(signal.sensitivity) else 1.0)
 
     def _unit(self, signal: Signal) -> float:
         """w, less the room for rounding to float32."""

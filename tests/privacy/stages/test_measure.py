@@ -168,7 +168,6 @@ def test_the_norm_of_an_adaptive_clip_is_followed() -> None:
     ("signal", "why"),
     [
         (Signal(6, "example", 0.1, prior=Gaussian(1.0)), "the solver's own noise does not cover"),
-        (Signal(6, "owner"), "put a clip before it"),
         (Signal(6, "example", 0.1, 2.0), "use a solver with a public denominator"),
         (Measure().declare(EXAMPLE), "another measure stands before it"),
     ],
@@ -176,6 +175,18 @@ def test_the_norm_of_an_adaptive_clip_is_followed() -> None:
 def test_where_it_cannot_stand(signal: Signal, why: str) -> None:
     with pytest.raises(PipelineError, match=why):
         Measure().declare(signal)
+
+
+def test_without_a_clip_means_are_read_plainly_and_no_noise_can_follow() -> None:
+    line = pipeline(OWNER, [Measure()])
+    measures = torch.tensor([[0.5, -0.5], [0.25, -0.25]])
+    assert opened(line, measures) == pytest.approx({"accuracy": 0.875, "loss": 0.5}, rel=1e-5)
+    assert math.isinf(line.final.sensitivity)
+    for stage in (CentralGaussian(1.0), OwnGaussian(1.0), Encode()):
+        with pytest.raises(PipelineError, match="put a clip before it"):
+            pipeline(OWNER, [Measure(), stage])
+    with pytest.raises(PipelineError, match="put clip first"):
+        pipeline(OWNER, [Measure(), Clip(1.0)])
 
 
 @pytest.mark.parametrize(
