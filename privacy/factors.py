@@ -18,6 +18,7 @@ from torch import Tensor
 from .updates import Dense
 
 _CANCELLED = 256.0  # (Σ‖x‖‖e‖)² / ‖U‖² from which norms are taken in float64
+_GONE = 2.0**24  # the same, from which they are taken from the vectors themselves
 _ABOVE = 1 + 2.0**-19  # norms in float32 err by less than this while little cancels: they are given from above
 
 
@@ -64,7 +65,12 @@ class Factors:
         lost = torch.nonzero(reach > _CANCELLED * squares).flatten()
         if len(lost):
             last = int(lost[-1]) + 1
-            squares[lost] = self._first(last)._squares(torch.float64)[0][lost]
+            wide, reach = self._first(last)._squares(torch.float64)
+            squares[lost] = wide[lost]
+            lost = lost[reach[lost] > _GONE * squares[lost]]
+        if len(lost):  # beyond what float64 can subtract
+            formed = self._first(int(lost[-1]) + 1)._formed(torch.float64)
+            squares[lost] = formed[lost].square().sum(dim=1)
         return (squares.clamp_(min=0).sqrt_() * _ABOVE)[self.rows]
 
     def scaled(self, factors: Tensor) -> Factors:
@@ -96,18 +102,7 @@ class Factors:
         return total
 
     def dense(self) -> Tensor:
-        values = torch.zeros(len(self), self.dim)
-        if self.start is not None:
-            values += self._decay()[:, None] * self.start
-        for layer in self.layers:
-            for coefficient, inputs, errors in zip(self.coefficients, layer.inputs, layer.errors, strict=True):
-                count = len(coefficient)
-                weighted = errors * coefficient[:, None, None]
-                if layer.weight is not None:
-                    values[:count, layer.weight] += torch.bmm(weighted.transpose(1, 2), inputs).flatten(1)
-                if layer.bias is not None:
-                    values[:count, layer.bias] += weighted.sum(dim=1)
-        return values[self.rows]
+        return self._formed(torch.float32)[self.rows]
 
     def measured(self) -> Factors:
         """The same, knowing its norms: to be asked for them twice."""
@@ -116,6 +111,22 @@ class Factors:
     def formed(self) -> Dense:
         """The same contributions as vectors."""
         return Dense(self.dense())
+
+    def _formed(self, dtype: torch.dtype) -> Tensor:
+        """The vectors in the order of rows, `[k, d]`."""
+        values = torch.zeros(len(self), self.dim, dtype=dtype)
+        if self.start is not None:
+            values += self._decay().to(dtype)[:, None] * self.start.to(dtype)
+        for layer in self.layers:
+            for coefficient, inputs, errors in zip(self.coefficients, layer.inputs, layer.errors, strict=True):
+                count = len(coefficient)
+                weighted = errors.to(dtype) * coefficient.to(dtype)[:, None, None]
+                if layer.weight is not None:
+                    place = values[:count, layer.weight].view(count, errors.shape[2], inputs.shape[2])
+                    place.baddbmm_(weighted.transpose(1, 2), inputs.to(dtype))
+                if layer.bias is not None:
+                    values[:count, layer.bias] += weighted.sum(dim=1)
+        return values
 
     def _decay(self) -> Tensor:
         return torch.zeros(len(self)) if self.decay is None else self.decay

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..privacy.event import Event, Gaussian, NonPrivate, Poisson
@@ -68,12 +69,20 @@ class ClippedGradient:
         self, learner: Learner, start: Tensor, examples: Examples, streams: Streams, correction: Tensor | None = None
     ) -> Tensor:
         _refuse_correction("clipped-gradient", correction)
-        norm = self.norm * (1 - self.denominator * 2.0**-21)
-        total = learner.clipped_sum(start, examples, norm).to(torch.float64)
+        return self.update_of(learner.clipped_sum(start, examples, self.inner_norm))
+
+    @property
+    def inner_norm(self) -> float:
+        """What every example's gradient is clipped to."""
+        return self.norm * (1 - self.denominator * 2.0**-21)
+
+    def update_of(self, total: Tensor) -> Tensor:
+        """The update `[d]` of a sum of clipped gradients, int64 `[d]` in steps of `privacy.local.step(inner_norm)`."""
+        total = total.to(torch.float64)
         length = float(total.square().sum().sqrt())
         longest = _HEADROOM * self.denominator * 2.0**GRID_BITS
         factor = min(1.0, longest / length) if length > 0 else 1.0
-        return (total * (-factor * step(norm) / self.denominator)).to(torch.float32)
+        return (total * (-factor * step(self.inner_norm) / self.denominator)).to(torch.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +137,24 @@ class DpSgd:
         self, learner: Learner, start: Tensor, examples: Examples, streams: Streams, correction: Tensor | None = None
     ) -> Tensor:
         _refuse_correction("dp-sgd", correction)
-        z, below = self._noise(), math.floor(math.ldexp(self.rate, 53))
         update, velocity = torch.zeros_like(start), torch.zeros_like(start)
         for t in range(self.steps):
-            # Words of 53 bits below ⌊rate·2⁵³⌋: drawn with a probability of at most `rate`, by less than 2⁻⁵³.
-            words = streams(f"sample/{t}").words(len(examples)) >> np.uint64(11)
-            batch = examples.subset(np.flatnonzero(words < np.uint64(below)).astype(np.int64))
-            total = learner.clipped_sum(start + update, batch, self.norm)
-            gradient = noised(total, self.norm, z, streams(f"noise/{t}")) / self.denominator
-            velocity.mul_(self.momentum).add_(gradient.to(torch.float32))
+            batch = examples.subset(self.sampled(len(examples), streams, t))
+            gradient = self.gradient(learner.clipped_sum(start + update, batch, self.norm), streams, t)
+            velocity.mul_(self.momentum).add_(gradient)
             update.sub_(velocity, alpha=self.lr)
         return update
+
+    def sampled(self, count: int, streams: Streams, t: int) -> NDArray[np.int64]:
+        """Which of `count` examples step t draws."""
+        # Words of 53 bits below ⌊rate·2⁵³⌋: drawn with a probability of at most `rate`, by less than 2⁻⁵³.
+        words = streams(f"sample/{t}").words(count) >> np.uint64(11)
+        return np.flatnonzero(words < np.uint64(math.floor(math.ldexp(self.rate, 53)))).astype(np.int64)
+
+    def gradient(self, total: Tensor, streams: Streams, t: int) -> Tensor:
+        """What step t descends along, `[d]`: a sum of clipped gradients, int64 `[d]`, with its noise, over `denominator`."""
+        noisy = noised(total, self.norm, self._noise(), streams(f"noise/{t}"))
+        return (noisy / self.denominator).to(torch.float32)
 
     def _noise(self) -> float:
         if isinstance(self.noise_multiplier, str):

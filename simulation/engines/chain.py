@@ -68,6 +68,11 @@ class Chain:
         return tuple(link for link in self.links if isinstance(link, Affine))
 
     @property
+    def in_place(self) -> bool:
+        """Whether an elementwise function overwrites what it reads, which example-level solvers refuse."""
+        return any(getattr(link.layer, "inplace", False) for link in self.links)
+
+    @property
     def widths(self) -> int:
         """What one example takes in all Linear layers' inputs and outputs together, in numbers."""
         return sum(link.layer.in_features + link.layer.out_features for link in self.affines)
@@ -139,7 +144,9 @@ def _mixing(loss: Loss, outputs: int, targets: Tensor) -> str | None:
 def _layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
     """The layers of nested Sequentials in the order of their use; anything else is a layer itself."""
     if type(module) is nn.Sequential and not _fault(module):
-        for key, child in module.named_children():
+        for key, child in module._modules.items():  # named_children() leaves out a layer that stands there twice
+            if child is None:
+                continue
             yield from _layers(child, f"{name}.{key}" if name else key)
     else:
         yield name, module
@@ -156,6 +163,8 @@ def _fault(layer: nn.Module) -> str:
         return "has hooks on its parameters"
     if "forward" in vars(layer) or "__call__" in vars(layer):
         return "has a forward of its own"
+    if getattr(layer, "inplace", False) and type(layer) is not nn.ReLU:  # whose derivative is read off what it leaves
+        return "works in place"
     if layer._buffers:
         return "holds buffers"
     if set(layer._parameters) - {"weight", "bias"}:

@@ -11,10 +11,11 @@ The products with W₀ are one matrix product for all owners of a group; the oth
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...client.worker import Plan
@@ -22,28 +23,19 @@ from ...privacy.entropy import Entropy
 from ...privacy.factors import Factors, Layer
 from ...privacy.updates import Updates
 from ...strategies.algorithm import Algorithm
-from ...strategies.learner import Learner, Loss, per_example
+from ...strategies.learner import Learner
 from ...strategies.messages import Request
 from ..population import Population
-from .activations import Activation
-from .batches import Batches, Step, batches_of, sorted_groups
+from .batches import Batches, batches_of, sorted_groups
 from .chain import Affine, Chain, chain_of, unfit
 from .engine import in_turn
 from .pace import pace_of
+from .sweep import Swept, sweep
 
 _PAYS = (
     1.0  # rows held, relative to in·out/(in + out) summed over layers, up to which it is faster than forming weights
 )
 _NUMBERS = 1 << 22  # of a group's factors: 16 MiB
-
-
-@dataclass(slots=True)
-class _Trace:
-    """What has passed one Linear layer: inputs and errors of every step so far, `[k_t, b_t, in]` and `[k_t, b_t, out]`."""
-
-    link: Affine
-    inputs: list[Tensor] = field(default_factory=list)
-    errors: list[Tensor] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,101 +87,75 @@ class LowRank:
             raise ValueError(f"{self.name} was given work that it does not accept: {chain}; ask accepts() first")
         batches = batches_of(pace, requests, population, entropy)
         along, parts = pace.coefficients(len(batches.steps))
-        traces = [_Trace(link) for link in chain.affines]
-        start = requests[0].weights
+        start, past = requests[0].weights, list[Swept]()
         for s, step in enumerate(batches.steps):
             inputs, targets = step.of(population.training)
-            _step(chain, traces, start, step, inputs, targets, learner.loss, 1.0 + float(along[s]), parts[s, :s])
-        return _factors(chain, traces, start, batches, along, parts)
+            weights = _Weights(chain.affines, start, 1.0 + float(along[s]), tuple(parts[s, :s].tolist()), tuple(past))
+            past.append(
+                sweep(
+                    chain, weights.forward, weights.backward, inputs.view(*step.shape, -1), targets, step.weights,
+                    learner.loss,
+                )
+            )  # fmt: skip
+        return _factors(chain, past, start, batches, along, parts)
 
 
-def _step(
-    chain: Chain,
-    traces: list[_Trace],
-    start: Tensor,
-    step: Step,
-    inputs: Tensor,
-    targets: Tensor,
-    loss: Loss,
-    scale: float,
-    coefficients: np.ndarray[tuple[int], np.dtype[np.float64]],
-) -> None:
-    """One forward and backward pass at the weights of this step; adds its rows to `traces`."""
-    shape = step.shape
-    values, passed, at = inputs, [], 0
-    for link in chain.links:
-        if isinstance(link, Activation):
-            before, values = values, link.forward(values)
-            passed.append((before, values))
-            continue
-        trace = traces[at]
-        at += 1
-        mine = values.view(*shape, -1)
-        weight, bias = _scaled(link.weight(start), scale if link.weight_at is not None else 1.0), link.bias(start)
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """The weights of a group in one step, as what they are made of: scale·start + Σ_t coefficients[t]·(what passed in t)."""
+
+    affines: tuple[Affine, ...]
+    start: Tensor
+    scale: float
+    coefficients: tuple[float, ...]
+    past: tuple[Swept, ...]
+
+    def forward(self, place: int, values: Tensor) -> Tensor:
+        link = self.affines[place]
+        weight, bias = link.weight(self.start), link.bias(self.start)
+        if link.weight_at is not None:
+            weight = self._scaled(weight)
         if bias is not None and link.bias_at is not None:
-            bias = _scaled(bias, scale)
-        outputs = values @ weight.t() if bias is None else torch.addmm(bias, values, weight.t())
-        if link.trained:
-            _recall_forward(trace, mine, outputs.view(*shape, -1), coefficients)
-        trace.inputs.append(mine)
-        values = outputs
-    errors = _loss_gradient(loss, values, targets, step.weights.flatten())
-    for link in reversed(chain.links):
-        if isinstance(link, Activation):
-            before, after = passed.pop()
-            errors = link.backward(errors, before, after)
-            continue
-        at -= 1
-        trace = traces[at]
-        mine = errors.view(*shape, -1)
-        if any(each.link.trained for each in traces[:at]):
-            weight = _scaled(link.weight(start), scale if link.weight_at is not None else 1.0)
-            errors = errors @ weight
-            if link.weight_at is not None:
-                back = errors.view(*shape, -1)
-                for t, coefficient in enumerate(coefficients):
-                    met = torch.bmm(mine, trace.errors[t][: shape[0]].transpose(1, 2))
-                    back.baddbmm_(met, trace.inputs[t][: shape[0]], alpha=float(coefficient))
-        trace.errors.append(mine)
-        if not any(each.link.trained for each in traces[:at]):
-            break
+            bias = self._scaled(bias)
+        outputs = torch.nn.functional.linear(values, weight, bias)
+        for coefficient, swept in zip(self.coefficients, self.past, strict=True):
+            errors = swept.errors[place]
+            if not link.trained or errors is None:
+                continue
+            errors = errors[: len(values)]
+            if link.weight_at is None:
+                outputs.add_(errors.sum(dim=1, keepdim=True), alpha=coefficient)
+                continue
+            met = torch.bmm(values, swept.inputs[place][: len(values)].transpose(1, 2))
+            if link.bias_at is not None:
+                met.add_(1)
+            outputs.baddbmm_(met, errors, alpha=coefficient)
+        return outputs
 
+    def backward(self, place: int, errors: Tensor) -> Tensor:
+        link = self.affines[place]
+        weight = link.weight(self.start)
+        if link.weight_at is None:
+            return errors @ weight
+        gradient = errors @ self._scaled(weight)
+        for coefficient, swept in zip(self.coefficients, self.past, strict=True):
+            old = swept.errors[place]
+            if old is not None:
+                met = torch.bmm(errors, old[: len(errors)].transpose(1, 2))
+                gradient.baddbmm_(met, swept.inputs[place][: len(errors)], alpha=coefficient)
+        return gradient
 
-def _recall_forward(
-    trace: _Trace, mine: Tensor, outputs: Tensor, coefficients: np.ndarray[tuple[int], np.dtype[np.float64]]
-) -> None:
-    """Add what the steps so far changed: Σ_t C_t·(x X_tᵀ + 1)E_t, the 1 where the bias trains."""
-    for t, coefficient in enumerate(coefficients):
-        errors = trace.errors[t][: len(mine)]
-        if trace.link.weight_at is None:
-            outputs.add_(errors.sum(dim=1, keepdim=True), alpha=float(coefficient))
-            continue
-        met = torch.bmm(mine, trace.inputs[t][: len(mine)].transpose(1, 2))
-        if trace.link.bias_at is not None:
-            met.add_(1)
-        outputs.baddbmm_(met, errors, alpha=float(coefficient))
-
-
-def _loss_gradient(loss: Loss, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """∇ of Σ weights·losses at the outputs `[n, …]`; exactly zero where the weight is."""
-    leaf = outputs.detach().requires_grad_()
-    with torch.enable_grad():
-        losses = per_example(loss, leaf, targets)
-    (gradient,) = torch.autograd.grad(losses, leaf, weights)
-    return gradient
-
-
-def _scaled(values: Tensor, scale: float) -> Tensor:
-    return values if scale == 1.0 else values * scale
+    def _scaled(self, values: Tensor) -> Tensor:
+        return values if self.scale == 1.0 else values * self.scale
 
 
 def _factors(
     chain: Chain,
-    traces: list[_Trace],
+    past: Sequence[Swept],
     start: Tensor,
     batches: Batches,
-    along: np.ndarray[tuple[int], np.dtype[np.float64]],
-    parts: np.ndarray[tuple[int, int], np.dtype[np.float64]],
+    along: NDArray[np.float64],
+    parts: NDArray[np.float64],
 ) -> Factors:
     """The updates after each owner's own number of steps."""
     last = parts[batches.counts]
@@ -198,13 +164,15 @@ def _factors(
     )
     decay = along[batches.counts]
     moved = bool(decay.any())
+    layers = []
+    for place, link in enumerate(chain.affines):
+        errors = tuple(swept.errors[place] for swept in past)
+        if link.trained:
+            kept = tuple(each for each in errors if each is not None)
+            layers.append(Layer(link.weight_at, link.bias_at, tuple(swept.inputs[place] for swept in past), kept))
     return Factors(
         chain.dim,
-        tuple(
-            Layer(trace.link.weight_at, trace.link.bias_at, tuple(trace.inputs), tuple(trace.errors))
-            for trace in traces
-            if trace.link.trained
-        ),
+        tuple(layers),
         coefficients,
         batches.rows,
         start if moved else None,

@@ -16,8 +16,10 @@ from ...privacy.stages.clip import Clip
 from ...strategies.learner import Learner
 from ..population import Population
 from .engine import Engine
+from .example_level import ExampleLevel
 from .low_rank import LowRank
 from .plain import PlainLoop
+from .stacked import Stacked
 
 AUTO = "auto"
 
@@ -34,7 +36,7 @@ class Choice:
     why: str
 
 
-ENGINES: tuple[Engine, ...] = (LowRank(), PlainLoop())
+ENGINES: tuple[Engine, ...] = (LowRank(), Stacked(), ExampleLevel(), PlainLoop())
 NAMES = tuple(engine.name for engine in ENGINES)
 
 

@@ -1,0 +1,145 @@
+"""Example level: `clipped-gradient` and `dp-sgd` for chains of Linear layers, every example's norm from what passed them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...client.worker import Plan
+from ...privacy.entropy import Entropy
+from ...privacy.outer import MOST_EXAMPLES, Outer, clipped_sums
+from ...privacy.updates import Dense, Updates
+from ...strategies.algorithm import Algorithm
+from ...strategies.gradients import ClippedGradient, DpSgd
+from ...strategies.learner import Learner
+from ...strategies.local import streams_of
+from ...strategies.messages import Request
+from ..population import Population
+from .batches import sorted_groups
+from .chain import Chain, chain_of, unfit
+from .engine import in_turn
+from .pace import Pace
+from .sweep import sweep
+from .weights import Own, Shared
+
+_ALL = Pace(lr=1.0, epochs=1, batch=None, steps=None)  # every example once
+_NUMBERS = 1 << 20  # of a group's sums: 8 MiB
+_ROWS = 1 << 12
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleLevel:
+    """Linear layers under `clipped-gradient` and `dp-sgd`, at most `group` owners at once."""
+
+    group: int = 32
+    name: str = "example-level"
+    purpose: str = "per-example clipping from the norms of what passes Linear layers"
+
+    def accepts(self, plan: Plan, learner: Learner, population: Population) -> str | None:
+        if type(plan.solver) not in (ClippedGradient, DpSgd):
+            return f"{type(plan.solver).__name__} does not clip examples"
+        if type(plan.algorithm).contribute is not Algorithm.contribute:
+            return f"{type(plan.algorithm).__name__} has owners do more than train"
+        largest = int(population.sizes().max(initial=0))
+        if largest > MOST_EXAMPLES:
+            return f"an owner holds {largest} examples, more than {MOST_EXAMPLES}"
+        chain = chain_of(learner.module, learner.trainable)
+        if isinstance(chain, str):
+            return chain
+        return "a layer works in place" if chain.in_place else unfit(chain, learner, population)
+
+    def pays(self, plan: Plan, learner: Learner, population: Population) -> str | None:
+        return None
+
+    def groups(self, plan: Plan, requests: Sequence[Request], population: Population) -> list[list[Request]]:
+        if not requests:
+            return in_turn(requests, self.group)
+        most = max(1, min(self.group, _NUMBERS // len(requests[0].weights)))
+        return sorted_groups(_ALL, requests, population, _ROWS, most)
+
+    def train(
+        self,
+        plan: Plan,
+        learner: Learner,
+        requests: Sequence[Request],
+        population: Population,
+        entropy: Entropy,
+        memories: dict[int, Tensor],
+    ) -> Updates:
+        chain = chain_of(learner.module, learner.trainable)
+        if isinstance(chain, str):
+            raise ValueError(f"{self.name} was given work that it does not accept: {chain}; ask accepts() first")
+        work = _Work(chain, learner, population, requests, entropy)
+        if isinstance(plan.solver, ClippedGradient):
+            return Dense(_clipped_gradients(work, plan.solver))
+        if isinstance(plan.solver, DpSgd):
+            return Dense(_dp_sgd(work, plan.solver))
+        raise ValueError(f"{self.name} was given {type(plan.solver).__name__}; ask accepts() first")
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a group is to train on."""
+
+    chain: Chain
+    learner: Learner
+    population: Population
+    requests: Sequence[Request]
+    entropy: Entropy
+
+    def sums(self, weights: Shared | Own, shares: Sequence[NDArray[np.int64]], norm: float) -> Tensor:
+        """Σ clip(∇ℓᵢ, norm) of every owner over the training examples `shares[k]`, int64 `[k, d]`."""
+        rows, used = filled(shares)
+        if not used.any():
+            return torch.zeros(len(shares), self.chain.dim, dtype=torch.int64)
+        training = self.population.training
+        inputs = training.inputs.index_select(0, rows.flatten()).view(*rows.shape, -1)
+        targets = training.targets.index_select(0, rows.flatten())
+        swept = sweep(self.chain, weights.forward, weights.backward, inputs, targets, used, self.learner.loss)
+        layers = [
+            Outer(link.weight_at, link.bias_at, entered, errors)
+            for link, entered, errors in zip(self.chain.affines, swept.inputs, swept.errors, strict=True)
+            if link.trained and errors is not None
+        ]
+        return clipped_sums(layers, self.chain.dim, norm)
+
+    def shares(self) -> list[NDArray[np.int64]]:
+        """Where each owner's examples stand in the training data."""
+        return [np.asarray(self.population.shares[request.owner], dtype=np.int64) for request in self.requests]
+
+
+def filled(shares: Sequence[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
+    """Rows of unequal length as `[k, b]`, filled up with their own first (0 where there is none); and 1 where used, 0 else."""
+    lengths = np.array([len(share) for share in shares], dtype=np.int64)
+    place = np.arange(int(lengths.max(initial=0)))
+    used = place < lengths[:, None]
+    flat = np.concatenate([*shares, np.zeros(1, dtype=np.int64)])
+    first = np.cumsum(lengths) - lengths
+    rows = flat[np.where(used, first[:, None] + place, np.where(lengths > 0, first, len(flat) - 1)[:, None])]
+    return torch.from_numpy(rows), torch.from_numpy(used.astype(np.float32))
+
+
+def _clipped_gradients(work: _Work, solver: ClippedGradient) -> Tensor:
+    """`[k, d]`; one step at the weights that all share."""
+    sums = work.sums(Shared(work.chain.affines, work.requests[0].weights), work.shares(), solver.inner_norm)
+    return torch.stack([solver.update_of(total) for total in sums])
+
+
+def _dp_sgd(work: _Work, solver: DpSgd) -> Tensor:
+    """`[k, d]`; every owner draws its own examples and its own noise, from its own streams."""
+    start, shares = work.requests[0].weights, work.shares()
+    streams = [streams_of(work.entropy, r.round, r.owner, r.attempt) for r in work.requests]
+    update, velocity = torch.zeros(len(shares), len(start)), torch.zeros(len(shares), len(start))
+    for t in range(solver.steps):
+        batches = [share[solver.sampled(len(share), mine, t)] for share, mine in zip(shares, streams, strict=True)]
+        weights = Own(work.chain.affines, start + update) if t else Shared(work.chain.affines, start)
+        sums = work.sums(weights, batches, solver.norm)
+        gradients = [solver.gradient(total, mine, t) for total, mine in zip(sums, streams, strict=True)]
+        velocity.mul_(solver.momentum).add_(torch.stack(gradients))
+        update.sub_(velocity, alpha=solver.lr)
+    return update
