@@ -25,8 +25,8 @@ from . import keys, mask, messages, shamir
 from . import session as sessions
 from .company import company, require
 from .errors import MessageError, RefusalError
-from .keys import AgreementError, AgreementKey, Randomness, SealError, SignatureError
-from .mask import Vector
+from .keys import AgreementError, AgreementKey, CryptoError, Randomness, SealError, SignatureError
+from .mask import MaskError, Vector
 from .messages import Advertisement, Agreement, Dealing, Opening, Reason, Report, Secret, Survivors, Verdict
 from .parameters import Parameters
 from .session import Session
@@ -150,6 +150,8 @@ class Owner:
             raise RefusalError("keys", f"{STEPS[step]}: {error}") from error
         except SignatureError as error:
             raise RefusalError("signature", f"{STEPS[step]}: {error}") from error
+        except (CryptoError, ShareError, MaskError) as error:  # what only broken randomness leads to
+            raise RefusalError("broken", f"{STEPS[step]}: {error}") from error
         finally:  # whatever went wrong, also what nobody foresaw: no second try with the same secrets
             if not answered:
                 self._end(f"refused to {STEPS[step]}")

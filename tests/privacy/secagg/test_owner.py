@@ -483,3 +483,16 @@ def test_randomness_that_repeats_itself_is_refused(begin: Begin) -> None:
     with pytest.raises(RefusalError, match="twice") as caught:
         stuck.deal(Directory(messages.entries(listed), tuple(listed)).to_bytes(attempt.context))
     assert caught.value.code == "keys"
+
+
+def test_randomness_that_runs_dry_is_refused(begin: Begin) -> None:
+    attempt = begin(FIVE)
+    given = 0
+
+    def dry(count: int) -> bytes:
+        nonlocal given
+        given += 1
+        return bytes([given]) * (count if given <= 3 else 1)
+
+    attempt.owners[8] = Owner(FIVE, attempt.context, 8, signer(8), attempt.cohort, frozenset(attempt.cohort), dry)
+    refused(attempt, 8, "deal", attempt.until("deal")[8], "broken", "the randomness gave 1 of")
