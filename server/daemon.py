@@ -20,8 +20,8 @@ from .control import COORDINATOR, COORDINATOR_METHODS, answers, forwarded, start
 from .home import HomeError, ServerHome, ServerSettings, settings
 from .metrics import MetricsServer, Restarts
 from .service import serve
-from .supervisor import Observe
 from .superlink import Settings
+from .supervisor import Observe
 
 _PATIENCE = 120.0  # seconds that a child may take to come up on a busy machine
 # Blocks from 1 MiB on are mapped and given back as soon as they are free: models come and go, and glibc's own threshold grows

@@ -48,7 +48,7 @@ class Restarts:
 
 
 class Metrics:
-    """The coordinator's numbers; each has its own registry, so that nothing is counted twice. They begin anew with its process."""
+    """The coordinator's numbers, which begin anew with its process; each has its own registry, so nothing is counted twice."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

@@ -7,8 +7,9 @@
 | checkpoint           | everything that the next round needs                              | after every round    |
 | rounds.jsonl         | a line per round, for the operator                                | after the checkpoint |
 | exchange/            | token and letters of the round under way                          | as it goes           |
-| ended.json           | how it ended, and why: `done`, `stopped` by its budget, `refused` by it or by the owners, `failed` | last |
+| ended.json           | how it ended, and why                                             | last                 |
 
+It ends `done`, `stopped` by its budget after some rounds, `refused` by its budget or by owners' policies, or `failed`.
 A seat is the place of an owner in the run's population, from 0: `seats[k]` is its number at the coordinator.
 """
 

@@ -15,6 +15,7 @@ import json
 import os
 import select
 import shutil
+import socket
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -226,9 +227,16 @@ def _channel(path: Path, start: str) -> Iterator[Any]:
 
 
 def _answers(path: Path) -> bool:
+    """Whether somebody listens, even if too busy to answer; of a killed daemon's socket the kernel knows at once."""
     try:
-        healthy(path, start="", timeout=1.0)
-    except NotRunningError:
+        with (
+            _channel(path, start=""), _address(path) as address,
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe,
+        ):  # fmt: skip
+            probe.connect(address.removeprefix("unix:"))
+    except BlockingIOError:  # its queue is full
+        return True
+    except (NotRunningError, ConnectionRefusedError, FileNotFoundError):
         return False
     return True
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -41,7 +42,7 @@ from tacit.server.gateway import Gateway, Limits
 from tacit.server.home import settings
 from tacit.server.logfile import tail
 from tacit.server.mail import Bell, Mail, listen
-from tacit.server.runs import UNDER_WAY, Runs
+from tacit.server.runs import Runs
 from tacit.server.strays import Record, StrayError
 from tacit.server.superlink import Settings
 from tacit.server.supervisor import Pace, Supervisor
@@ -268,6 +269,7 @@ def _der(path: Path) -> bytes:
 def _name(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
+
 _AGENT = '''\
 """An owner's agent that writes down, before each reply leaves, what leaves."""
 import hashlib, logging, os, sys
@@ -290,7 +292,7 @@ agent.serve(root, seed)
 '''
 # The clock that Flower, an agent's connection and everything of Tacit's reads is off by what a file says, from one instant to
 # the next. Replacing `datetime` everywhere would break extension modules, so the two modules that ask it for now get another.
-_CLOCK = '''\
+_CLOCK = """\
 import datetime, importlib.util, mmap, os, struct, sys, time, types
 
 with open(os.environ["TACIT_TEST_CLOCK"], "rb") as file:
@@ -298,7 +300,11 @@ with open(os.environ["TACIT_TEST_CLOCK"], "rb") as file:
 real = time.time
 time.time = lambda: real() + struct.unpack("<d", ahead[:8])[0]
 off = types.SimpleNamespace(now=lambda tz=None: datetime.datetime.fromtimestamp(time.time(), tz))
-PLACES = {"flwr.supercore.date": types.SimpleNamespace(datetime=off, UTC=datetime.UTC), "tacit.client.flower": off}
+true = types.SimpleNamespace(**{**vars(time), "time": real})  # its core reads the true clock: deadlines must be of the same
+PLACES = {
+    "flwr.supercore.date": ("datetime", types.SimpleNamespace(datetime=off, UTC=datetime.UTC)),
+    "tacit.client.flower": ("datetime", off), "grpc._channel": ("time", true),
+}
 
 class Finder:
     def find_spec(self, name, path=None, target=None):
@@ -312,13 +318,14 @@ class Finder:
         run = spec.loader.exec_module
         def exec_module(module):
             run(module)
-            assert "datetime" in vars(module), name
-            module.datetime = PLACES[name]
+            word, clock = PLACES[name]
+            assert word in vars(module), name
+            setattr(module, word, clock)
         spec.loader.exec_module = exec_module
         return spec
 
 sys.meta_path.insert(0, Finder())
-'''
+"""
 
 
 class Cable:
@@ -410,7 +417,9 @@ class Disk:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m,mode=700", "tmpfs", str(folder)], capture_output=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=96m,mode=700", "tmpfs", str(folder)], capture_output=True
+        )
         self.own = done.returncode == 0
 
     def fill(self, processes: Iterable[int]) -> None:
@@ -472,6 +481,9 @@ class Federation:
     def _begin(self) -> None:
         site, federation = self.site, build(self.config)
         found_server(site)
+        self.metrics = f"http://127.0.0.1:{(port := free_port())}/metrics"
+        with site.server.settings_file.open("a") as file:
+            file.write(f'metrics = "127.0.0.1:{port}"\n')
         self.cable = Cable(int(settings(site.server).gateway.rpartition(":")[2]))
         self._keep("server", [replace(server_child(site, self.seed, None), environment=self._environment("server"))])
         self.wait(lambda: self._supervisors["server"].ready(), 120)
@@ -511,10 +523,12 @@ class Federation:
                 time.sleep(0.1)
 
     def finished(self, run: str, patience: float = 240.0) -> dict[str, Any]:
-        """How the run ended."""
+        """How the run ended, after it was tried again wherever it failed."""
         until = time.monotonic() + patience
-        while (shown := self.told("show", {"run": run}))["state"] in UNDER_WAY:
+        while (shown := self.told("show", {"run": run}))["state"] not in ("done", "refused"):
             assert time.monotonic() < until, f"{shown}\n{self.logs()}"
+            if shown["state"] == "failed":
+                self.told("again", {"run": run})
             time.sleep(0.2)
         return shown
 
@@ -552,6 +566,13 @@ class Federation:
             return True
         return False
 
+    def scrape(self) -> list[str]:
+        """The lines of the metrics."""
+        token = self.site.server.metrics_token.read_text().strip()
+        request = urllib.request.Request(self.metrics, headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(request, timeout=20.0) as answer:
+            return answer.read().decode().splitlines()
+
     def set_clock(self, part: str, ahead: float) -> None:
         """Set the clock of a part's processes so many seconds ahead (or, below 0, back) of the true time."""
         (self._folder / f"{part}.clock").write_bytes(struct.pack("<d", ahead))
@@ -573,7 +594,8 @@ class Federation:
         """Until `condition` holds."""
         until = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < until and not self._faults, self.logs()
+            assert not self._faults, self.logs()
+            assert time.monotonic() < until, self.logs()
             time.sleep(0.05)
 
     def logs(self) -> str:

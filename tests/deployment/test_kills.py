@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import Any
 
 import pytest
 import torch
+from tacit.client import control as agents
+from tacit.commands.detach import verb
 from tacit.config import Config, parse
 from tacit.privacy.entropy import SeededEntropy
 from tacit.privacy.ledger.memory import MemoryLedger
@@ -122,6 +125,89 @@ def kill_at_random(federation: Any, times: int, seed: int, progress: bool) -> No
     check(federation, run, before)
     if progress:
         print(killed, flush=True)
+
+
+def verb_run(federation: Any, *words: str) -> subprocess.CompletedProcess[str]:
+    """`tacit server run …`, to its end."""
+    command = verb("server", "run", *words, "--dir", str(federation.site.server.root), "--quiet")
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=federation.site.root)
+
+
+def test_the_exit_code_of_server_run_is_how_the_run_ended(federation: Any, tmp_path: Path) -> None:
+    """Done 0, failed 1, refused 3; one that failed goes on with --attach. Metrics tell of all of them meanwhile."""
+    file, short = tmp_path / "federation.toml", ("--set", "rounds.total=3", "--set", "evaluation.every=1")
+    file.write_text(TEXT)
+    done = verb_run(federation, str(file), *short, "--out", str(tmp_path / "done"))
+    assert (done.returncode, (tmp_path / "done" / "result.json").is_file()) == (0, True), done
+    refused = verb_run(federation, str(file), *short, "--set", "local.epochs=50")
+    assert refused.returncode == 3, refused
+    for owner in (1, 2):  # each with its code and its reason
+        assert f"owner number {owner} (work): " in refused.stderr, refused
+    owner = federation.site.owner(0).root
+    agents.ask(owner, "pause")
+    hurry = ("--set", "rounds.deadline=2s", "--set", "rounds.attempts=1")
+    failed = verb_run(federation, str(file), *short, *hurry, "--set", "name=paused")
+    assert (failed.returncode, "below quorum" in failed.stderr) == (1, True), failed
+    agents.ask(owner, "resume")
+    (name,) = (run["run"] for run in federation.told("runs")["runs"] if run["run"].startswith("paused"))
+    attached = verb_run(federation, "--attach", name, "--out", str(tmp_path / "again"))
+    assert attached.returncode == 0, attached
+    lines = federation.scrape()
+    for line in (
+        'tacit_rounds_total{outcome="opened"} 6.0', 'tacit_rounds_total{outcome="failed"} 1.0',
+        'tacit_rounds_total{outcome="refused"} 1.0', 'tacit_replies_total{status="ok"} 13.0',
+        f'tacit_ledger_epsilon{{run="{name}"}} +Inf', "tacit_agents_connected 2.0", "tacit_survivors 2.0",
+    ):  # fmt: skip
+        assert line in lines, "\n".join(lines)
+    sent = next(float(line.split()[-1]) for line in lines if line.startswith('tacit_bytes_total{direction="sent"}'))
+    assert sent > 14 * 4 * 1280  # the model is 1,280 floats
+    assert any(line.startswith('tacit_refusals_total{code="work"}') for line in lines)
+
+
+def test_an_owner_that_cannot_write_is_waited_for(federation: Any) -> None:
+    disk_is_full(federation, "owner-0")
+
+
+def test_a_server_that_cannot_write_goes_on_when_there_is_room(federation: Any) -> None:
+    disk_is_full(federation, "server")
+
+
+def disk_is_full(federation: Any, part: str) -> None:
+    run, before = federation.ask(), [federation.lines(owner) for owner in range(2)]
+    federation.after(run, 3)
+    disk = federation.disks[part]
+    disk.fill(federation.processes(part))
+    time.sleep(2.0)
+    had = len(federation.rounds(run))
+    time.sleep(1.0)
+    assert len(federation.rounds(run)) == had < ROUNDS  # nothing is applied that could not be written down
+    disk.free(federation.processes(part))
+    check(federation, run, before)
+
+
+def test_clocks_that_jump_change_nothing(federation: Any) -> None:
+    """Forwards and back, at an owner and at the server."""
+    run, before = federation.ask(), [federation.lines(owner) for owner in range(2)]
+    for part, ahead in (("owner-0", 3600.0), ("server", 90000.0), ("owner-0", -3600.0), ("server", -90000.0)):
+        federation.after(run, min(ROUNDS, len(federation.rounds(run)) + 3))
+        federation.set_clock(part, ahead)
+    federation.after(run, min(ROUNDS, len(federation.rounds(run)) + 3))
+    for part in ("owner-0", "server"):
+        federation.set_clock(part, 0.0)
+    check(federation, run, before)
+
+
+def test_a_network_that_is_cut_in_the_middle_of_a_message_changes_nothing(federation: Any) -> None:
+    run, before = federation.ask(), [federation.lines(owner) for owner in range(2)]
+    for _ in range(2):
+        federation.after(run, min(ROUNDS, len(federation.rounds(run)) + 3))
+        federation.cable.cut_in_a_message()
+        federation.wait(lambda: not federation.cable.whole)
+        had = len(federation.rounds(run))
+        time.sleep(2.0)
+        assert len(federation.rounds(run)) <= had + 1 < ROUNDS
+        federation.cable.mend()
+    check(federation, run, before)
 
 
 def test_twenty_kills_change_nothing(federation: Any) -> None:
