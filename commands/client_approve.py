@@ -43,7 +43,7 @@ def command(
         return
     found = approvals.find(run)
     if found is not None and not as_json:
-        say(json.dumps(found.offer, indent=1, ensure_ascii=False))
+        say(json.dumps(found.offer, indent=1))  # in ASCII: what a server wrote must not move the cursor
     if found is not None and not yes and not as_json:
         typer.confirm("Deny this?" if deny else "Approve this?", abort=True)
     decide = approvals.deny if deny else approvals.approve

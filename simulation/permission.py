@@ -11,6 +11,7 @@ import torch
 
 from ..client.assets import installed_codes
 from ..client.guard import opinion
+from ..client.life import largest_limit
 from ..client.offer import Offer
 from ..client.policy import PolicyFrame
 from ..client.worker import agreed
@@ -23,6 +24,7 @@ from ..strategies.messages import Request
 from ..tasks.version import digest_of
 
 _ASSET = "share"
+_MOST = 1e6  # an ε that nobody means
 
 
 def policy_text(federation: Federation, seeded: bool) -> str:
@@ -50,24 +52,29 @@ def policy_text(federation: Federation, seeded: bool) -> str:
 
 
 def _needed(federation: Federation, values: Mapping[str, Any]) -> float:
-    """The ε that a policy of otherwise these `values` must have; ∞ where nothing is private from its observer."""
+    """The ε that a policy of otherwise these `values` must have; ∞ where nothing is private from its observer.
+
+    Raises `ConfigError` where no ε would do: the noise's samplers err, and above `largest_limit` that counts for too much.
+    """
     learner = learner_for(federation.task, 0)
     broadcast = federation.algorithm.broadcast(federation.algorithm.initial(learner.dim))
     request = Request(
         "up", 1, 0, 0, federation.recipe(federation.pipeline), torch.zeros(learner.dim), torch.zeros(len(broadcast))
     )
-    plan, limit = agreed(request, learner), math.inf
+    plan, limit, most = agreed(request, learner), math.inf, _MOST
     while True:
         policy = PolicyFrame.model_validate({**values, "epsilon": limit})
         heard = opinion(policy, _ASSET, installed_codes(policy), request, plan, Account())
         short = [refusal for refusal in heard.refusals if not refusal.code.startswith("budget-")]
-        if short or heard.offer is None or 1e6 < limit < math.inf:
-            raise ConfigError("no owner could permit this: " + "; ".join(str(each) for each in heard.refusals))
-        cost = _cost(heard.offer)
+        cost = math.inf if short or heard.offer is None else _cost(heard.offer)
         if not heard.refusals and (math.isfinite(limit) or math.isinf(cost)):
             return limit
+        if short or heard.offer is None or most <= limit < math.inf:
+            raise ConfigError("no owner could permit this: " + "; ".join(str(each) for each in heard.refusals))
         # An attempt that is tried again is charged again, and a filter over a life proves more than an accountant of one run.
-        limit = max(0.01, math.ceil(200 * cost) / 100) if math.isinf(limit) else 2 * limit
+        most = min(_MOST, largest_limit(heard.offer.delta, heard.offer.rounds * heard.offer.price.delta_extra))
+        most = max(0.01, math.floor(100 * most) / 100 if most > 0 else 0.0)
+        limit = min(most, max(0.01, math.ceil(200 * cost) / 100) if math.isinf(limit) else 2 * limit)
 
 
 def _cost(offer: Offer) -> float:

@@ -116,6 +116,7 @@ def test_two_owners_from_invitation_to_revocation(program, server: Path) -> None
             ended = program("client", "enroll", token, "--dir", name, "--json")
             assert ended.code == 0, ended.err
             fingerprints[name] = json.loads(ended.out)["fingerprint"]
+            assert "[policy]" in Path(json.loads(ended.out)["settings"]).read_text()
         assert (
             program("client", "roster", "approve", "b", fingerprints["b"], "--dir", "a").code == 1
         )  # not known here yet
