@@ -22,6 +22,7 @@ PAGES = (
     "docs/configuration.md",
     "docs/flower.md",
     "docs/secure-aggregation.md",
+    "docs/security.md",
 )
 
 

@@ -43,5 +43,5 @@ def test_the_search_for_a_budget_ends_at_the_largest_that_the_samplers_allow() -
 
 def test_what_no_owner_could_permit_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(permission, "_MOST", 1.0)
-    with pytest.raises(ConfigError, match="no owner could permit.*budget"):
+    with pytest.raises(ConfigError, match=r"no owner could permit.*budget"):
         needed(0.5)
