@@ -17,10 +17,13 @@ from ..privacy.pipeline import Env
 from ..privacy.stages.measure import measure_in
 from ..privacy.updates import Updates
 from ..strategies.learner import Learner
+from ..strategies.local import streams_of
+from ..strategies.measuring import measured_together
 from ..strategies.messages import Reply, Request, reply_from
 from ..strategies.steps import Asked, asked_in
 from .circle import SimulatedRoster
 from .engines.engine import Engine
+from .engines.plain import PlainLoop
 from .engines.planner import stays_factored
 from .population import Availability, Population
 
@@ -156,11 +159,13 @@ class Vectorised:
 
     def _measured(self, plan: Plan, group: Sequence[Request]) -> Tensor:
         """What each owner of the group measures of the model that it received, `[k, m]`."""
-        rows = []
-        for request in group:
-            examples = self.population.examples(request.owner)
-            found = measure(plan, self.learner, request, examples, self.entropy)
-            if not found.readable:
+        held, first = [self.population.examples(request.owner) for request in group], group[0]
+        if isinstance(self.engine, PlainLoop):  # it takes models that look from one example at another, too
+            found = [measure(plan, self.learner, *each, self.entropy) for each in zip(group, held, strict=True)]
+        else:
+            streams = streams_of(self.entropy, first.round, first.owner, first.attempt)
+            found = measured_together(plan.pipeline, self.learner, first.weights, held, streams)
+        for request, each in zip(group, found, strict=True):
+            if not each.readable:
                 stop_at_fault(request.owner, request.round, UNREADABLE)
-            rows.append(found.row)
-        return torch.stack(rows)
+        return torch.stack([each.row for each in found])

@@ -79,7 +79,7 @@ class Learner:
         self.trainable.unflatten_into(self.module, weights)
         return per_example(self.loss, self.module(examples.inputs), examples.targets)
 
-    def judged(self, weights: Tensor, examples: Examples, per: int) -> tuple[Tensor, Tensor | None]:
+    def judged(self, weights: Tensor, inputs: Tensor, targets: Tensor, per: int) -> tuple[Tensor, Tensor | None]:
         """The loss of every example at `weights` and how right it is, `[B]` float64 on the CPU, `per` examples at a time.
 
         In evaluation mode and without gradients; leaves `weights` and that mode in the module, which a `turn` puts right.
@@ -88,13 +88,11 @@ class Learner:
         self.module.eval()
         losses, rights = [torch.zeros(0)], [torch.zeros(0)]
         with torch.no_grad():
-            for start in range(0, len(examples), per):
-                inputs, targets = (
-                    each[start : start + per].to(self.device) for each in (examples.inputs, examples.targets)
-                )
-                outputs = self.module(inputs)
-                losses.append(per_example(self.loss, outputs, targets).cpu())
-                right = None if self.correct is None else self.correct(outputs, targets)
+            for start in range(0, len(inputs), per):
+                batch, truth = (each[start : start + per].to(self.device) for each in (inputs, targets))
+                outputs = self.module(batch)
+                losses.append(per_example(self.loss, outputs, truth).cpu())
+                right = None if self.correct is None else self.correct(outputs, truth)
                 if right is None:
                     rights = []
                 elif rights:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..privacy.pipeline import Pipeline
+from ..privacy.signal import Unit
 from ..privacy.stages.measure import Measure, measure_in
 from .local import SolverError, Streams
 
@@ -33,23 +35,43 @@ def measured(
 
     An example whose loss or correctness is not finite counts as ½ in everything; an owner's means over such an example too.
     """
+    (found,) = measured_together(line, learner, weights, [examples], streams, per)
+    return found
+
+
+def measured_together(
+    line: Pipeline, learner: Learner, weights: Tensor, owners: Sequence[Examples], streams: Streams, per: int = 1024
+) -> list[Measured]:
+    """`measured` of several owners who received the same model, in one pass over all of their examples.
+
+    As one by one, up to float32, for models that look at each example by itself; `streams` are those of the first owner.
+    """
     found = measure_in(line)
     if found is None:
-        return Measured(torch.zeros(0, dtype=torch.float64), True)
+        return [Measured(torch.zeros(0, dtype=torch.float64), True) for _ in owners]
     stage, signal = found
+    inputs = torch.cat([each.inputs for each in owners]) if len(owners) > 1 else owners[0].inputs
+    targets = torch.cat([each.targets for each in owners]) if len(owners) > 1 else owners[0].targets
     with learner.turn(lambda purpose: streams(f"measure/{purpose}")):
-        numbers = _of_examples(stage, learner, weights, examples, per)
+        numbers = _of_examples(stage, learner, weights, inputs, targets, per)
+    return [_row(part, signal.unit) for part in torch.split(numbers, [len(each) for each in owners])]
+
+
+def _row(numbers: Tensor, unit: Unit) -> Measured:
+    """v of one owner whose examples measured `numbers` `[B, m]`."""
     readable = bool(torch.isfinite(numbers).all())
-    if signal.unit == "example":
+    if unit == "example":
         return Measured((numbers - 0.5).nan_to_num(0.0).sum(dim=0), readable)
     if len(numbers) == 0:
-        return Measured(torch.zeros(len(stage.of), dtype=torch.float64), True)
+        return Measured(torch.zeros(numbers.shape[1], dtype=torch.float64), True)
     return Measured((numbers.mean(dim=0) - 0.5).nan_to_num(0.0), readable)
 
 
-def _of_examples(stage: Measure, learner: Learner, weights: Tensor, examples: Examples, per: int) -> Tensor:
+def _of_examples(
+    stage: Measure, learner: Learner, weights: Tensor, inputs: Tensor, targets: Tensor, per: int
+) -> Tensor:
     """The measures of every example, `[B, m]` in [0, 1]; NaN in all of them where one, or the loss, is not finite."""
-    losses, rights = learner.judged(weights, examples, per)
+    losses, rights = learner.judged(weights, inputs, targets, per)
     columns = []
     for name in stage.of:
         if name == "loss":

@@ -208,6 +208,18 @@ def test_every_task(task: str, pipeline: str) -> None:
     assert_same(trace("in-memory", **given), trace("plain-loop", **given))
 
 
+@pytest.mark.parametrize("engine", ["low-rank", "plain-loop"])
+def test_every_engine_measures_what_owners_do(engine: str) -> None:
+    """Before the noise up to float32; an accuracy by less than one example of one owner."""
+    given = {"privacy.pipeline": [{"stage": "measure"}], "evaluation.on": ["owners"]}
+    workers, fast = trace("in-memory", **given), trace(engine, **given)
+    for mine, yours in zip(workers.measured, fast.measured, strict=True):
+        for name in ("accuracy", "loss"):
+            assert mine[name].value == pytest.approx(yours[name].value, abs=1e-3)
+            assert 0 < mine[name].value < 1
+            assert mine[name].error == yours[name].error == 0
+
+
 # --- what must not matter ---
 
 

@@ -18,7 +18,7 @@ from tacit.privacy.updates import Dense
 from tacit.strategies.gradients import ClippedGradient
 from tacit.strategies.learner import Correct, Learner
 from tacit.strategies.local import SolverError, local_update, streams_of
-from tacit.strategies.measuring import measured
+from tacit.strategies.measuring import measured, measured_together
 from tacit.tasks.examples import Examples
 from tacit.tasks.losses import cross_entropy
 from tacit.tasks.metrics import Classification, LossOnly
@@ -127,6 +127,18 @@ def test_the_size_of_a_batch_does_not_matter(line: Pipeline, per: int) -> None:
     assert measured(line, LEARNER, WEIGHTS, data(), STREAMS, per).row.tolist() == pytest.approx(
         whole.row.tolist(), abs=1e-6
     )
+
+
+@pytest.mark.parametrize("line", [OWNER, EXAMPLE])
+def test_owners_together_are_owners_one_by_one(line: Pipeline) -> None:
+    held = [data(rows, seed) for seed, rows in enumerate((3, 0, 7, 1))]
+    held[2].inputs[4, 1] = math.inf
+    together = measured_together(line, LEARNER, WEIGHTS, held, STREAMS, per=5)
+    for mine, examples in zip(together, held, strict=True):
+        alone = measured(line, LEARNER, WEIGHTS, examples, STREAMS)
+        assert mine.row.tolist() == pytest.approx(alone.row.tolist(), abs=1e-6)
+        assert mine.readable == alone.readable
+    assert [each.readable for each in together] == [True, True, False, True]
 
 
 def test_models_are_measured_as_they_are_used_and_nothing_is_left_behind() -> None:
