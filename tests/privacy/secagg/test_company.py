@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tacit.privacy.secagg import messages
 from tacit.privacy.secagg.company import company
 from tacit.privacy.secagg.errors import RefusalError
+from tacit.privacy.secagg.exchange import answer
 from tacit.privacy.secagg.owner import Owner
 from tacit.privacy.secagg.parameters import ParameterError, Parameters
 
@@ -103,3 +104,38 @@ def test_an_owner_with_a_stranger_wants_one_signature_more(begin: Begin) -> None
     assert messages.opening_from(other, attempt.collector.session).index == 11
     with pytest.raises(RefusalError, match="4 agree on the survivors, and 5 have to"):
         attempt.owners[8].unmask(messages.Agreements(four).to_bytes(attempt.collector.session))
+
+
+@pytest.mark.parametrize("step", ["deal", "mask", "agree"])
+def test_six_members_with_a_stranger_are_no_six(begin: Begin, step: str) -> None:
+    """At every step the floor is counted without those whom the owner's administrator did not approve."""
+    found = Parameters(n=7, least=6, colluders=0, threshold=6, bits=20, dim=3, adversary="malicious")
+
+    def attempt_without(gone: int) -> Any:
+        attempt = begin(found)
+        approved, key = frozenset(attempt.cohort) - {2}, attempt.owners[8]._signing_key
+        attempt.owners[8] = Owner(found, attempt.context, 8, key, attempt.cohort, approved, os.urandom)
+        before = {"deal": "advertise", "mask": "check", "agree": "mask"}[step]
+        attempt.until(before)
+        for index, request in attempt.collector.requests().items():
+            if index != gone:
+                answer(
+                    attempt.owners[index],
+                    attempt.collector.step,
+                    request,
+                    attempt.vectors[index],
+                    attempt.collector,
+                    index,
+                )
+        attempt.collector.close()
+        assert attempt.collector.step == step
+        return attempt
+
+    def asked(attempt: Any) -> Any:
+        request = attempt.collector.requests()[8]
+        return answer(attempt.owners[8], step, request, attempt.vectors[8], attempt.collector, 8)
+
+    asked(attempt_without(2))  # without the stranger six are left
+    with pytest.raises(RefusalError, match="5 members that count, and the floor is 6") as caught:
+        asked(attempt_without(11))
+    assert caught.value.code == "too-few"

@@ -496,3 +496,10 @@ def test_randomness_that_runs_dry_is_refused(begin: Begin) -> None:
 
     attempt.owners[8] = Owner(FIVE, attempt.context, 8, signer(8), attempt.cohort, frozenset(attempt.cohort), dry)
     refused(attempt, 8, "deal", attempt.until("deal")[8], "broken", "the randomness gave 1 of")
+
+
+def test_a_context_is_32_bytes(begin: Begin) -> None:
+    attempt = begin(FIVE)
+    with pytest.raises(RefusalError, match="a context of 31 bytes") as caught:
+        Owner(FIVE, bytes(31), 8, signer(8), attempt.cohort, frozenset(attempt.cohort), bytes)
+    assert caught.value.code == "context"
