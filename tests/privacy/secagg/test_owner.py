@@ -360,6 +360,16 @@ def test_whoever_complains_of_more_dealers_than_there_are_colluders_leaves_itsel
     assert np.array_equal(attempt.run(), attempt.sum([2, 5, 11, 14, 17, 20]))
 
 
+def test_nobody_masks_with_an_owner_of_whom_it_holds_no_shares(begin: Begin) -> None:
+    attempt = begin(SEVEN)
+    request, session = attempt.until("check")[8], attempt.collector.session
+    dealt = dict(messages.shares_from(request, session).dealt)
+    del dealt[2]
+    attempt.owners[8].check(messages.Shares(dealt).to_bytes(session))
+    kept = messages.Verdict(tuple(attempt.cohort), ()).to_bytes(session)
+    refused(attempt, 8, "mask", kept, "members", "of whom this one has no shares")
+
+
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=9, max_size=9))
 def test_whatever_the_vector_holds_its_masks_are_the_same(begin: Begin, values: list[int]) -> None:
     """No refusal, no message and no mask depends on the data: y − PRG is x mod 2^b."""
