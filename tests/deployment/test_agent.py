@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from tacit.client.approvals import Approvals
 from tacit.client.enrolment import accept
 from tacit.client.home import ClientHome
 from tacit.client.identity import make_keys
+from tacit.client.node import ClosedError
 from tacit.commands.main import execute
 from tacit.config import parse
 from tacit.privacy.ledger.errors import LedgerError
@@ -215,6 +217,18 @@ def test_a_lost_ledger_is_never_made_anew(agent: Agent, home: ClientHome) -> Non
         file.unlink()
     with pytest.raises(LedgerError, match="no ledger"):
         Agent(home)
+
+
+def test_an_agent_stops_while_its_coordinator_is_away(tmp_path: Path) -> None:
+    """Nobody answers at the address; without a stop it would wait for ever."""
+    home = enrolled(tmp_path, "127.0.0.1", settings())
+    with closing(Agent(home)) as agent, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(agent.node)
+        with pytest.raises(TimeoutError):
+            waiting.result(0.3)
+        agent.stop()
+        with pytest.raises(ClosedError):
+            waiting.result(10)
 
 
 def test_a_seed_is_for_loopback_only(home: ClientHome) -> None:
