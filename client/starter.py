@@ -20,6 +20,7 @@ epsilon = 4.0               # largest privacy loss of one asset over its whole l
 delta = 1e-4                # far below one over the number of records
 approve_first = true        # a person decides on every run: tacit client approve
 # noise_multiplier = 5.0    # least noise over the sensitivity
+# measure = true            # tell how good each model is on this data: noised numbers inside the update
 # hours = ["Mon-Fri 18:00-24:00"]    # local time
 # concurrency = 1           # most runs at once
 
