@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+import signal
+import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import tacit
 import torch
+from tacit.commands.detach import verb
 from tacit.config import Config, ConfigError, parse
 from tacit.privacy.ledger.store import Store
 from tacit.server.home import ServerHome
@@ -100,18 +102,30 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["kept"]
 
 
-def test_an_interruption_leaves_no_process_behind(tmp_path: Path) -> None:
-    """As Ctrl-C does it: out of whatever is under way, here with every process on its feet."""
-    root, seen = tmp_path / "federation", list[int]()
-
-    def interrupt(told: Mapping[str, Any]) -> None:
-        if told["phase"] == "waiting for the agents":
-            seen.append(len(processes(root)))
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        up(trio(), 3, root, seed=5, watch=interrupt)
-    assert seen[0] >= 6  # the server, two of its children that name the folder, three agents
+@pytest.mark.parametrize(
+    ("number", "phase"),
+    [(signal.SIGINT, "round 1/"), (signal.SIGTERM, "starting the agents")],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_a_signal_ends_every_process(tmp_path: Path, number: int, phase: str) -> None:
+    """A real one, to the real verb: exit code 130, its words, and nothing left running."""
+    file, root = tmp_path / "trio.toml", tmp_path / "federation"
+    file.write_text(TRIO.replace("total = 3", "total = 100"))
+    command = verb("up", str(file), "--owners", "2", "--insecure-seed", "5", "--dir", str(root))
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=tmp_path
+    ) as program:
+        assert program.stderr is not None
+        said = ""
+        for line in program.stderr:
+            said += line
+            if phase in line:
+                break
+        assert len(processes(root)) >= 3, said  # the server, and those of its children that name the folder
+        program.send_signal(number)
+        said += program.stderr.read()
+    assert program.returncode == 130, said
+    assert "stopped, and every process with it" in said
     assert processes(root) == []
 
 
