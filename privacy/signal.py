@@ -39,7 +39,7 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class Masks:
-    """What hides single contributions: only the sum is readable to a server of this kind with up to so many colluding owners."""
+    """What hides single contributions: only the sum is readable to such a server with up to so many colluding owners."""
 
     adversary: Deviation
     colluders: int
