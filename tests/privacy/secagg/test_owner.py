@@ -513,3 +513,17 @@ def test_a_context_is_32_bytes(begin: Begin) -> None:
     with pytest.raises(RefusalError, match="a context of 31 bytes") as caught:
         Owner(FIVE, bytes(31), 8, signer(8), attempt.cohort, frozenset(attempt.cohort), bytes)
     assert caught.value.code == "context"
+
+
+@pytest.mark.parametrize("step", ["mask", "agree"])
+def test_in_a_sparse_graph_enough_neighbours_have_to_stay(begin: Begin, step: str) -> None:
+    parameters = Parameters(80, least=68, colluders=1, threshold=4, bits=20, dim=3, adversary="semi-honest", degree=14)
+    attempt = begin(parameters)
+    attempt.until(step)
+    near = [each for each in attempt.collector._session.near(8) if each != 8]
+    members = tuple(each for each in attempt.cohort if each not in near[2:])
+    assert len(members) == parameters.least
+    message = messages.Verdict(members, ()) if step == "mask" else messages.Survivors(members)
+    request = message.to_bytes(attempt.collector.session)
+    refused(attempt, 8, step, request, "too-few", "3 hold shares, and 4 open a secret")
+    assert ask(attempt, near[0], step, request) is not None
