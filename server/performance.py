@@ -114,6 +114,11 @@ def _rounds(
     started = time.monotonic()
     try:
         while progress.round < total:
+            if federation.pipeline.final.masked and (revoked := sorted(gone())):
+                raise PerformanceError(
+                    f"owners {', '.join(map(str, revoked))} were revoked since the run was asked for, and the others know "
+                    f"its owners by a roster that no longer holds them; ask for a new run without them"
+                )
             progress, record = _step(coordinator, progress, witness, order.seats)
             if not bool(torch.isfinite(progress.weights).all()):
                 raise PerformanceError(
