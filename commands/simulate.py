@@ -20,6 +20,9 @@ class Engine(StrEnum):
     """Engines by name, as `prepare` takes them."""
 
     auto = "auto"
+    low_rank = "low-rank"
+    stacked = "stacked"
+    example_level = "example-level"
     plain_loop = "plain-loop"
     in_memory = "in-memory"
 
@@ -35,7 +38,9 @@ def command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, or the newest of this configuration.")
     ] = False,
-    engine: Annotated[Engine, typer.Option("--engine", help="How owners are trained.")] = Engine.auto,
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="How owners are trained; auto takes the fastest that fits.")
+    ] = Engine.auto,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,

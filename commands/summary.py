@@ -30,6 +30,7 @@ def show_start(simulation: Simulation, folder: RunFolder) -> None:
     console.print(
         f"[bold]{_escaped(name)}[/bold]: {federation.population} owners, {rounds}, engine {simulation.engine}"
     )
+    note(f"  engine  {simulation.engine}: {simulation.why}")
     for side, line in zip(("owner ", "server"), halves(federation), strict=True):
         note(f"  {side}  {line}")
     for each in simulation.notes:

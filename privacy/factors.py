@@ -9,8 +9,8 @@ hold than the weight, and clipping and summing need no more:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -28,12 +28,20 @@ class Layer:
 
     `inputs[t]` is `[k_t, b_t, in]` and `errors[t]` `[k_t, b_t, out]`, of the first k_t ≤ k contributions; rows that only fill
     up have zero errors. `weight` and `bias` are the places in the vector where they belong, None for what does not train.
+    `met_inputs[s, t]`, t < s, is X_sX_tᵀ (plus 1 where the bias trains too) and `met_errors[s, t]` E_sE_tᵀ, `[k_s, b_s, b_t]`,
+    where training has needed them already.
     """
 
     weight: slice | None
     bias: slice | None
     inputs: tuple[Tensor, ...]
     errors: tuple[Tensor, ...]
+    met_inputs: Mapping[tuple[int, int], Tensor] = field(default_factory=dict)
+    met_errors: Mapping[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    def taken(self, change: Callable[[Sequence[Tensor]], tuple[Tensor, ...]]) -> Layer:
+        """The layer with its inputs and errors changed, and nothing known of how they meet."""
+        return Layer(self.weight, self.bias, change(self.inputs), change(self.errors))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +91,7 @@ class Factors:
         if len(zero):  # zero times what is not finite would not be zero
             for values in (*multiplied, *(() if decay is None else (decay,))):
                 values[zero[zero < len(values)]] = 0
-            layers = tuple(
-                replace(layer, inputs=_cleared(layer.inputs, zero), errors=_cleared(layer.errors, zero))
-                for layer in layers
-            )
+            layers = tuple(layer.taken(lambda parts: _cleared(parts, zero)) for layer in layers)
         return replace(self, layers=layers, coefficients=multiplied, decay=decay, lengths=None)
 
     def total(self) -> Tensor:
@@ -135,10 +140,7 @@ class Factors:
         """The first `count` rows alone, in their own order."""
         return replace(
             self,
-            layers=tuple(
-                replace(layer, inputs=_cut(layer.inputs, count), errors=_cut(layer.errors, count))
-                for layer in self.layers
-            ),
+            layers=tuple(layer.taken(lambda parts: _cut(parts, count)) for layer in self.layers),
             coefficients=_cut(self.coefficients, count),
             rows=torch.arange(count),
             decay=None if self.decay is None else self.decay[:count],
@@ -150,28 +152,16 @@ class Factors:
         squares = torch.zeros(len(self), dtype=torch.float64)
         reach = torch.zeros(len(self), dtype=torch.float64)
         for layer in self.layers:
-            if layer.weight is None and layer.bias is None:
-                continue
             longest = torch.zeros(len(self), dtype=torch.float64)
-            inputs, errors = ([part.to(dtype) for part in parts] for parts in (layer.inputs, layer.errors))
-            for s, (mine, sent, coefficient) in enumerate(zip(inputs, errors, self.coefficients, strict=True)):
+            for s, coefficient in enumerate(self.coefficients):
                 count = len(coefficient)
                 for t in range(s + 1):
-                    met = torch.bmm(sent, errors[t][:count].transpose(1, 2))
-                    if layer.weight is not None:
-                        also = torch.bmm(mine, inputs[t][:count].transpose(1, 2))
-                        both = also.add_(1) if layer.bias is not None else also
-                        if t == s:
-                            lengths = torch.diagonal(both, dim1=1, dim2=2) * torch.diagonal(met, dim1=1, dim2=2)
-                            longest[:count] += (
-                                lengths.clamp(min=0).sqrt().sum(dim=1).to(torch.float64) * coefficient.abs()
-                            )
-                        met = met.mul_(both)
-                    elif t == s:
-                        lengths = torch.diagonal(met, dim1=1, dim2=2)
-                        longest[:count] += lengths.clamp(min=0).sqrt().sum(dim=1).to(torch.float64) * coefficient.abs()
-                    product = coefficient.to(torch.float64) * self.coefficients[t][:count]
-                    squares[:count] += product * met.sum(dim=(1, 2), dtype=torch.float64) * (1 if s == t else 2)
+                    products = _met(layer, s, t, dtype)
+                    if t == s:
+                        lengths = torch.diagonal(products, dim1=1, dim2=2).clamp(min=0).sqrt().sum(dim=1)
+                        longest[:count] += lengths.to(torch.float64) * coefficient.abs()
+                    weight = coefficient.to(torch.float64) * self.coefficients[t][:count] * (1 if s == t else 2)
+                    squares[:count] += weight * products.sum(dim=(1, 2), dtype=torch.float64)
             reach += longest.square_()
         if self.start is not None:
             self._add_start(squares, reach, dtype)
@@ -196,6 +186,23 @@ class Factors:
 
     def _start(self) -> Tensor:
         return torch.zeros(self.dim) if self.start is None else self.start
+
+
+def _met(layer: Layer, s: int, t: int, dtype: torch.dtype) -> Tensor:
+    """⟨U_si, U_tj⟩ of the rows i of step s and j of step t, `[k_s, b_s, b_t]`: (x_i·x_j)(e_i·e_j), with 1 + … for the bias."""
+    count = len(layer.errors[s])
+    known = dtype == torch.float32
+    errors = layer.met_errors.get((s, t)) if known else None
+    if errors is None:
+        errors = torch.bmm(layer.errors[s].to(dtype), layer.errors[t][:count].to(dtype).transpose(1, 2))
+    if layer.weight is None:
+        return errors
+    inputs = layer.met_inputs.get((s, t)) if known else None
+    if inputs is None:
+        inputs = torch.bmm(layer.inputs[s].to(dtype), layer.inputs[t][:count].to(dtype).transpose(1, 2))
+        if layer.bias is not None:
+            inputs.add_(1)
+    return errors * inputs
 
 
 def _weighted(coefficient: Tensor, errors: Tensor) -> tuple[Tensor, float]:

@@ -66,8 +66,7 @@ def sorted_groups(
     per_step = np.minimum(sizes, pace.batch or sizes.max(initial=0))
     groups: list[list[Request]] = []
     load = 0
-    for place in order:
-        work = int(counts[place] * per_step[place])
+    for place, work in zip(order.tolist(), (counts * per_step)[order].tolist(), strict=True):
         if not groups or len(groups[-1]) >= most or load + work > rows:
             groups.append([])
             load = 0

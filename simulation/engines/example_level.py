@@ -36,7 +36,7 @@ _ROWS = 1 << 12
 class ExampleLevel:
     """Linear layers under `clipped-gradient` and `dp-sgd`, at most `group` owners at once."""
 
-    group: int = 32
+    group: int = 256
     name: str = "example-level"
     purpose: str = "per-example clipping from the norms of what passes Linear layers"
 

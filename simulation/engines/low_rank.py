@@ -32,9 +32,8 @@ from .engine import in_turn
 from .pace import pace_of
 from .sweep import Swept, sweep
 
-_PAYS = (
-    1.0  # rows held, relative to in·out/(in + out) summed over layers, up to which it is faster than forming weights
-)
+_PAYS = 1.0  # an owner's rows × (in + out), relative to in × out, summed over layers: below, products are cheaper than weights
+_SMALL = 1 << 13  # numbers of a model so small that copies of its weights cost nothing
 _NUMBERS = 1 << 22  # of a group's factors: 16 MiB
 
 
@@ -60,6 +59,8 @@ class LowRank:
         pace, chain = pace_of(plan.solver), chain_of(learner.module, learner.trainable)
         if pace is None or isinstance(chain, str):
             return None
+        if chain.dim <= _SMALL:
+            return f"{chain.dim} weights are few enough to have side by side"
         sizes = population.sizes()
         rows = float(np.average(pace.counts(sizes) * np.minimum(sizes, pace.batch or sizes), weights=sizes + 1e-9))
         limit = _PAYS * chain.dim / max(1, chain.widths)
@@ -87,17 +88,31 @@ class LowRank:
             raise ValueError(f"{self.name} was given work that it does not accept: {chain}; ask accepts() first")
         batches = batches_of(pace, requests, population, entropy)
         along, parts = pace.coefficients(len(batches.steps))
-        start, past = requests[0].weights, list[Swept]()
+        start, past, met = requests[0].weights, list[Swept](), _Met.of(len(chain.affines))
         for s, step in enumerate(batches.steps):
             inputs, targets = step.of(population.training)
-            weights = _Weights(chain.affines, start, 1.0 + float(along[s]), tuple(parts[s, :s].tolist()), tuple(past))
+            scale, coefficients = 1.0 + float(along[s]), tuple(parts[s, :s].tolist())
+            weights = _Weights(chain.affines, start, scale, coefficients, tuple(past), met)
             past.append(
                 sweep(
                     chain, weights.forward, weights.backward, inputs.view(*step.shape, -1), targets, step.weights,
                     learner.loss,
                 )
             )  # fmt: skip
-        return _factors(chain, past, start, batches, along, parts)
+        return _factors(chain, past, met, start, batches, along, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """How the rows of two steps meet in each Linear layer, as `Layer` keeps it: norms need the same products again."""
+
+    inputs: tuple[dict[tuple[int, int], Tensor], ...]
+    errors: tuple[dict[tuple[int, int], Tensor], ...]
+
+    @classmethod
+    def of(cls, layers: int) -> _Met:
+        """Nothing yet."""
+        return cls(tuple({} for _ in range(layers)), tuple({} for _ in range(layers)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +124,7 @@ class _Weights:
     scale: float
     coefficients: tuple[float, ...]
     past: tuple[Swept, ...]
+    met: _Met
 
     def forward(self, place: int, values: Tensor) -> Tensor:
         link = self.affines[place]
@@ -118,7 +134,7 @@ class _Weights:
         if bias is not None and link.bias_at is not None:
             bias = self._scaled(bias)
         outputs = torch.nn.functional.linear(values, weight, bias)
-        for coefficient, swept in zip(self.coefficients, self.past, strict=True):
+        for t, (coefficient, swept) in enumerate(zip(self.coefficients, self.past, strict=True)):
             errors = swept.errors[place]
             if not link.trained or errors is None:
                 continue
@@ -129,6 +145,7 @@ class _Weights:
             met = torch.bmm(values, swept.inputs[place][: len(values)].transpose(1, 2))
             if link.bias_at is not None:
                 met.add_(1)
+            self.met.inputs[place][len(self.past), t] = met
             outputs.baddbmm_(met, errors, alpha=coefficient)
         return outputs
 
@@ -138,10 +155,11 @@ class _Weights:
         if link.weight_at is None:
             return errors @ weight
         gradient = errors @ self._scaled(weight)
-        for coefficient, swept in zip(self.coefficients, self.past, strict=True):
+        for t, (coefficient, swept) in enumerate(zip(self.coefficients, self.past, strict=True)):
             old = swept.errors[place]
             if old is not None:
                 met = torch.bmm(errors, old[: len(errors)].transpose(1, 2))
+                self.met.errors[place][len(self.past), t] = met
                 gradient.baddbmm_(met, swept.inputs[place][: len(errors)], alpha=coefficient)
         return gradient
 
@@ -152,6 +170,7 @@ class _Weights:
 def _factors(
     chain: Chain,
     past: Sequence[Swept],
+    met: _Met,
     start: Tensor,
     batches: Batches,
     along: NDArray[np.float64],
@@ -169,7 +188,8 @@ def _factors(
         errors = tuple(swept.errors[place] for swept in past)
         if link.trained:
             kept = tuple(each for each in errors if each is not None)
-            layers.append(Layer(link.weight_at, link.bias_at, tuple(swept.inputs[place] for swept in past), kept))
+            entered = tuple(swept.inputs[place] for swept in past)
+            layers.append(Layer(link.weight_at, link.bias_at, entered, kept, met.inputs[place], met.errors[place]))
     return Factors(
         chain.dim,
         tuple(layers),

@@ -28,7 +28,7 @@ from .pace import Pace, adam_pace, pace_of
 from .sweep import Swept, sweep
 from .weights import Own, Shared, add_gradients
 
-_NUMBERS = 1 << 20  # of a group's weights: 4 MiB
+_NUMBERS = 1 << 19  # of a group's weights: 2 MiB, ten models of 55,000
 _ROWS = 1 << 14  # examples in all steps of a group
 
 Move: TypeAlias = Callable[["Moving", int, Swept], None]
@@ -38,7 +38,7 @@ Move: TypeAlias = Callable[["Moving", int, Swept], None]
 class Stacked:
     """Linear layers under `sgd`, `prox` and `adam`, at most `group` owners at once."""
 
-    group: int = 10
+    group: int = 256
     name: str = "stacked"
     purpose: str = "Linear layers, the weights of a few owners side by side"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -101,6 +102,7 @@ def test_a_summary_names_metrics_claims_report_and_the_command(program, small: P
         assert word in ended.out
     assert "clip(norm 0.5) → central-gaussian" in ended.err
     assert "round 2/2" in ended.err
+    assert re.search(r"  engine  (low-rank|stacked): .*\n", ended.err)
     assert program("simulate", str(small), "--out", "quiet", "-q").err == ""
 
 

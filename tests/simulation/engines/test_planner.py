@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from tacit.client.worker import Plan
 from tacit.config import Config, parse
-from tacit.simulation.engines.planner import NAMES, EngineError
+from tacit.privacy.pipeline import pipeline
+from tacit.simulation.engines.planner import NAMES, EngineError, chosen_engine
+from tacit.simulation.population import Population
 from tacit.simulation.run import Simulation, prepare
 from tacit.simulation.transport import SimulationError, Vectorised
+from tacit.strategies.algorithm import Algorithm
+from tacit.strategies.learner import Learner
+from tacit.strategies.solvers import Sgd
+from tacit.tasks.examples import Examples
+from tacit.tasks.losses import cross_entropy
+from tacit.tasks.models import mlp
+from tacit.tasks.trainable import Trainable
 
 TEXT = """
 [task]
@@ -44,8 +55,7 @@ def prepared(engine: str = "auto", **changes: Any) -> Simulation:
 
 
 CHOICES: list[tuple[dict[str, Any], str, str]] = [
-    ({}, "low-rank", "low rank, never formed"),
-    ({"local": {"use": "sgd", "epochs": 3, "batch": 10}}, "stacked", "not low-rank: 2"),
+    ({}, "stacked", "not low-rank: 2410 weights are few enough"),
     ({"local": {"use": "adam"}}, "stacked", "not low-rank: Adam does not step linearly"),
     ({"local": CLIPPED}, "example-level", "not low-rank: ClippedGradient does not step linearly"),
     ({"local": STEPPING, "privacy.pipeline": []}, "example-level", "not stacked: DpSgd is not plain descent"),
@@ -60,6 +70,22 @@ def test_the_first_engine_that_accepts_and_pays_is_taken(changes: dict[str, Any]
     assert simulation.engine == name
     assert why in simulation.why
     assert "\n" not in simulation.why
+
+
+@pytest.mark.parametrize(
+    ("examples", "name", "why"), [(20, "low-rank", "never formed"), (90, "stacked", "90 rows an owner")]
+)
+def test_wide_layers_and_few_examples_are_of_low_rank(examples: int, name: str, why: str) -> None:
+    module = mlp(64, 200, 200, 10)
+    learner = Learner(module, cross_entropy, Trainable(module))
+    training = Examples(torch.randn(2 * examples, 64), torch.zeros(2 * examples, dtype=torch.int64))
+    population = Population(training, list(np.arange(2 * examples).reshape(2, examples)))
+    solver = Sgd(batch=10)
+    choice = chosen_engine(
+        Plan(solver, Algorithm(), pipeline(solver.declare(learner.dim, 2, 2), [])), learner, population
+    )
+    assert choice.engine.name == name
+    assert why in choice.why
 
 
 @pytest.mark.parametrize("name", ["low-rank", "stacked", "plain-loop"])
@@ -102,22 +128,28 @@ PIPELINES: dict[str, list[dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("pipeline", PIPELINES)
-def test_every_pipeline_ends_in_the_model_of_the_plain_loop(pipeline: str) -> None:
+@pytest.mark.parametrize("stages", PIPELINES)
+def test_every_pipeline_ends_in_the_model_of_the_plain_loop(stages: str) -> None:
     """Noise is the same draw; where integers are rounded from updates 2⁻²⁰ apart, single coordinates may differ by a step."""
-    given = {"privacy.pipeline": PIPELINES[pipeline]}
+    given = {"privacy.pipeline": PIPELINES[stages]}
     expected, begun = weights("plain-loop", **given), prepared().progress.weights
     moved = float((expected - begun).norm())
-    apart = 1e-2 if pipeline == "discrete" else 2.0**-14
+    apart = 1e-2 if stages == "discrete" else 2.0**-14
     for name in NAMES[:2]:
         assert float((weights(name, **given) - expected).norm()) <= apart * moved
 
 
 @pytest.mark.parametrize("engine", ["low-rank", "stacked"])
-@pytest.mark.parametrize("pipeline", ["nothing", "central", "own"])
-def test_an_owner_whose_update_is_not_finite_is_named(engine: str, pipeline: str) -> None:
-    simulation = prepared(engine, **{"privacy.pipeline": PIPELINES[pipeline]})
+@pytest.mark.parametrize("stages", ["nothing", "central", "own"])
+def test_an_owner_whose_update_is_not_finite_is_named(engine: str, stages: str) -> None:
+    simulation = prepared(engine, **{"privacy.pipeline": PIPELINES[stages]})
     training, shares = simulation.population.training, simulation.population.shares
     training.inputs[shares[7]] = float("inf")
     with pytest.raises(SimulationError, match=r"round [12], owner 7: the local update is not finite"):
         list(simulation.rounds())
+
+
+def test_the_command_line_offers_the_engines_that_there_are() -> None:
+    from tacit.commands.simulate import Engine
+
+    assert [each.value for each in Engine] == ["auto", *NAMES, "in-memory"]
