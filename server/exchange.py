@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..strategies.codec import CodecError
-from ..strategies.messages import Reply, reply_from
-from ..strategies.parcel import Parcel, sharing, wrap
+from ..strategies.messages import Reply, Request, reply_from
+from ..strategies.parcel import Parcel, addressed, gathered, sharing, wrap
 from ..strategies.steps import Asked, number_of
 from .answer import ChannelLostError, SuperLinkError
 from .flower import Address, Arrival, Channel, Letter, new_id, open_channel
@@ -239,10 +239,10 @@ class Exchange:
             written = {} if new else written
         channel = self._channel
         letters: list[Letter] = []
-        previous: Parcel | None = None
+        parcel: Parcel | None = None
+        before: Asked | None = None
         for owner in owners:
-            parcel = sharing(wrap(phase.asked[owner].to_bytes(), _WHOLE), previous)
-            previous = parcel
+            parcel, before = _wrapped(phase.asked[owner], before, parcel), phase.asked[owner]
             self._carried("sent", len(parcel.letter) + sum(len(piece) for piece in parcel.pieces))
             if parcel.names:
                 phase.heavy.add(owner)
@@ -305,7 +305,18 @@ class Exchange:
         self._sweeper.submit(sweep)
 
 
-def _checked(request: Asked, frame: bytes) -> Reply:
+def _wrapped(asked: Asked, before: Asked | None, parcel: Parcel | None) -> Parcel:
+    """The parcel of `asked`. Where it carries the very model that the one before it does, that one's pieces are its own too."""
+    if not isinstance(asked, Request):
+        return sharing(wrap(asked.to_bytes(), _WHOLE), parcel)
+    head, *arrays = asked.parts()
+    same = isinstance(before, Request) and asked.weights is before.weights and asked.broadcast is before.broadcast
+    if same and parcel is not None and parcel.names:
+        return addressed(parcel, head)
+    return gathered(head, arrays, _WHOLE)
+
+
+def _checked(request: Asked, frame: bytes | memoryview) -> Reply:
     """The reply in `frame`, if it answers `request`. Raises `CodecError`."""
     reply = reply_from(frame)
     expected = (request.run, request.round, request.attempt, (request.owner,), number_of(request))

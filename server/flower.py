@@ -38,7 +38,7 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf comes without types
 
 from ..strategies.codec import CodecError
-from ..strategies.parcel import Parcel, joined, opened, piece_in, pieces, stored
+from ..strategies.parcel import Parcel, begun, opened, piece_in, pieces, place, stored
 from .answer import ChannelLostError, SuperLinkError, answer
 from .whole import write_whole
 
@@ -206,14 +206,20 @@ class Channel:
         names, _ = opened(arrival.letter, largest)
         return self._piece(names[-1], time.monotonic() + within) if names else None
 
-    def frame(self, arrival: Arrival, last: memoryview | None, within: float) -> bytes:
+    def frame(self, arrival: Arrival, last: memoryview | None, within: float) -> bytes | memoryview:
         """The frame of an arrival. Raises `CodecError` where it is none of ours, too large, or never completed."""
         names, head = opened(arrival.letter, sys.maxsize)
         if last is None:
             return head
         until = time.monotonic() + within
+        frame = begun(head, len(names), last)
+
+        def fetch(index: int) -> None:
+            place(frame, head, index, self._piece(names[index], until))
+
         with ThreadPoolExecutor(_PARALLEL) as workers:
-            return joined(head, [*workers.map(lambda name: self._piece(name, until), names[:-1]), last])
+            list(workers.map(fetch, range(len(names) - 1)))
+        return frame
 
     def forget(self, ids: Sequence[str], within: float) -> None:
         """Delete messages and their pieces at the SuperLink; those that nobody took yet never reach their node."""

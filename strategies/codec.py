@@ -41,7 +41,16 @@ class CodecError(ValueError):
 
 def encode(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """A frame of `header` (JSON values) and one-dimensional `arrays`."""
-    rows, bodies = [], []
+    return b"".join(parts(header, arrays))
+
+
+def parts(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> list[bytes | memoryview]:
+    """The frame that `encode` makes, not yet put together: its head, then the arrays as views on them.
+
+    The head is padded with spaces to a multiple of 8 bytes, so that the first array can be read in place.
+    """
+    rows: list[list[object]] = []
+    bodies: list[bytes | memoryview] = []
     for name, array in arrays.items():
         kind = next((key for key, dtype in _TYPES.items() if array.dtype == dtype), None)
         if kind is None or array.ndim != 1:
@@ -56,10 +65,11 @@ def encode(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> byt
         raise CodecError(f"a header that is no JSON ({error}); only finite numbers travel") from error
     if len(text) > _HEADER_LIMIT:
         raise CodecError(f"header of {len(text)} bytes; at most {_HEADER_LIMIT}")
-    return b"".join([MAGIC, struct.pack("<I", len(text)), text, *bodies])
+    text += b" " * (-(len(MAGIC) + 4 + len(text)) % 8)
+    return [b"".join([MAGIC, struct.pack("<I", len(text)), text]), *bodies]
 
 
-def decode(frame: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def decode(frame: bytes | memoryview) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Header and arrays (views on `frame`) of a frame. Raises `CodecError`."""
     start = len(MAGIC) + 4
     if len(frame) < start or frame[: len(MAGIC)] != MAGIC:
@@ -68,7 +78,7 @@ def decode(frame: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     if size > _HEADER_LIMIT or start + size > len(frame):
         raise CodecError(f"header of {size} bytes in a frame of {len(frame)}")
     try:
-        text = json.loads(frame[start : start + size], parse_constant=_number, parse_float=_number)
+        text = json.loads(bytes(frame[start : start + size]), parse_constant=_number, parse_float=_number)
         header, rows = text["header"], text["arrays"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CodecError("the header is not the JSON of this protocol") from error

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .codec import CodecError, decode, encode, pack, unpack
+from .codec import CodecError, decode, encode, pack, parts, unpack
 from .shown import shown
 from .terms import Terms, terms_from
 
@@ -91,9 +91,13 @@ class Request:
 
     def to_bytes(self) -> bytes:
         """The frame that travels."""
+        return b"".join(self.parts())
+
+    def parts(self) -> list[bytes | memoryview]:
+        """The frame's head and its arrays, as views on the tensors where those are 32-bit floats in main memory."""
         header = {"kind": "train", **_address(self), "recipe": self.recipe.to_json()}
         header["cohort"] = None if self.cohort is None else self.cohort.to_json()
-        return encode(header, {"weights": _floats(self.weights), "broadcast": _floats(self.broadcast)})
+        return parts(header, {"weights": _floats(self.weights), "broadcast": _floats(self.broadcast)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +169,8 @@ def request_from(frame: bytes) -> Request:
     return Request(run, round, attempt, owner, found, weights, broadcast, _cohort(header["cohort"]))
 
 
-def reply_from(frame: bytes) -> Reply:
-    """The reply in a frame. Raises `CodecError`."""
+def reply_from(frame: bytes | memoryview) -> Reply:
+    """The reply in a frame, which is read in place where it is writable. Raises `CodecError`."""
     header, arrays = decode(frame)
     run, round, attempt, owner = address_in(header)
     status, ring, dim, reason, code = (header.get(key) for key in ("status", "ring", "dim", "reason", "code"))
@@ -194,7 +198,7 @@ def reply_from(frame: bytes) -> Reply:
                 raise CodecError("ring elements come packed")
             total = torch.from_numpy(unpack(packed, ring, dim))
         else:
-            total = torch.from_numpy(packed.copy())
+            total = torch.from_numpy(_owned(packed))
         if len(total) != dim:
             raise CodecError(f"a reply of {len(total)} numbers that says {dim}")
     elif status == "ok" and payload is None:
@@ -242,4 +246,9 @@ def _floats(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
 def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
     if array.dtype != np.float32:
         raise CodecError(f"weights come as 32-bit floats, not {array.dtype}")
-    return torch.from_numpy(array.copy())
+    return torch.from_numpy(_owned(array))
+
+
+def _owned(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array itself, where the frame that it is a view on is writable and so the reader's own; otherwise a copy."""
+    return array if array.flags.writeable and array.flags.aligned else array.copy()

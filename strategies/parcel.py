@@ -15,6 +15,8 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from .codec import MAGIC, CodecError
 
 PIECE = 5 << 20
@@ -40,6 +42,22 @@ def wrap(frame: bytes, whole: int) -> Parcel:
     body = tuple(view[at : at + PIECE] for at in range(start, len(frame), PIECE))
     names = tuple(_name(piece) for piece in body)
     return Parcel(_letter(names, view[:start]), body, names)
+
+
+def gathered(head: bytes | memoryview, arrays: Sequence[bytes | memoryview], whole: int) -> Parcel:
+    """The parcel of the frame head | arrays as `wrap` makes it, but not put together: pieces are views on a single array."""
+    if len(head) + sum(map(len, arrays)) <= whole:
+        return wrap(b"".join([head, *arrays]), whole)
+    filled = [array for array in arrays if len(array)]
+    body = memoryview(filled[0] if len(filled) == 1 else b"".join(filled))
+    found = tuple(body[at : at + PIECE] for at in range(0, len(body), PIECE))
+    names = tuple(_name(piece) for piece in found)
+    return Parcel(_letter(names, head), found, names)
+
+
+def addressed(parcel: Parcel, head: bytes | memoryview) -> Parcel:
+    """The parcel of a frame with another head and the pieces of `parcel`."""
+    return Parcel(_letter(parcel.names, head), parcel.pieces, parcel.names)
 
 
 def sharing(parcel: Parcel, other: Parcel | None) -> Parcel:
@@ -74,6 +92,25 @@ def joined(head: bytes, found: Sequence[bytes | memoryview]) -> bytes:
     return b"".join([head, *found]) if found else head
 
 
+def begun(head: bytes, count: int, last: memoryview) -> memoryview:
+    """A frame of `count` pieces with its head and its last piece in place; `place` puts the others there.
+
+    The memory is the system's until a piece comes: a letter that names pieces which nobody sends costs none.
+    """
+    frame = np.empty(len(head) + (count - 1) * PIECE + len(last), np.uint8).data
+    frame[: len(head)] = head
+    frame[len(frame) - len(last) :] = last
+    return frame
+
+
+def place(frame: memoryview, head: bytes, index: int, piece: memoryview) -> None:
+    """Put piece `index`, which is not the last one, where it belongs. Raises `CodecError`."""
+    if len(piece) != PIECE:
+        raise CodecError(f"a piece of {len(piece)} bytes within a frame; only the last may be shorter than {PIECE}")
+    start = len(head) + index * PIECE
+    frame[start : start + PIECE] = piece
+
+
 def stored(piece: memoryview) -> bytes:
     """The object that holds a piece."""
     return b"".join([_object(piece), piece])
@@ -97,7 +134,7 @@ def _name(piece: memoryview) -> bytes:
     return digest.digest()
 
 
-def _letter(names: tuple[bytes, ...], head: memoryview) -> bytes:
+def _letter(names: tuple[bytes, ...], head: bytes | memoryview) -> bytes:
     return b"".join([_MAGIC, struct.pack("<I", len(names)), *names, head])
 
 

@@ -219,3 +219,16 @@ def test_a_pipeline_has_no_more_stages_than_anybody_needs() -> None:
     assert len(request_from(replace(REQUEST, recipe=replace(RECIPE, pipeline=(row,) * 64)).to_bytes()).recipe.pipeline)
     with pytest.raises(CodecError, match="65 stages"):
         request_from(replace(REQUEST, recipe=replace(RECIPE, pipeline=(row,) * 65)).to_bytes())
+
+
+@given(st.integers(0, 50), st.integers(0, 3))
+def test_a_reply_in_writable_memory_is_read_in_place(length: int, shift: int) -> None:
+    """The numbers are those of a copy; the memory is the frame's own where it is aligned, as every frame's head makes it."""
+    sent = Reply("run", 1, 0, (0,), "ok", torch.arange(float(length))).to_bytes()
+    memory = np.zeros(len(sent) + shift, np.uint8)
+    memory[shift:] = np.frombuffer(sent, np.uint8)
+    found = reply_from(memoryview(memory)[shift:])
+    assert found.total is not None
+    assert torch.equal(found.total, torch.arange(float(length)))
+    memory[:] = 0
+    assert torch.equal(found.total, torch.zeros(length)) == (shift == 0 or length < 2)

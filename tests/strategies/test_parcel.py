@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tacit.strategies import parcel
 from tacit.strategies.codec import CodecError, encode
-from tacit.strategies.parcel import joined, opened, piece_in, pieces, sharing, stored, wrap
+from tacit.strategies.parcel import (
+    addressed,
+    begun,
+    gathered,
+    joined,
+    opened,
+    piece_in,
+    pieces,
+    place,
+    sharing,
+    stored,
+    wrap,
+)
 
 
 @given(st.binary(max_size=3000), st.integers(0, 3000))
@@ -75,3 +88,45 @@ def test_a_piece_is_no_longer_than_was_counted() -> None:
     assert len(piece_in(whole)) == parcel.PIECE
     with pytest.raises(CodecError):
         piece_in(whole + b"\0")
+
+
+@given(st.lists(st.binary(max_size=1500), max_size=3), st.integers(0, 3000))
+def test_a_frame_need_not_be_put_together(bodies: list[bytes], whole: int) -> None:
+    """Head and arrays give the parcel of their frame; another head, that of its own frame."""
+    import numpy as np
+    from tacit.strategies.codec import parts
+
+    arrays = {str(at): np.frombuffer(body, np.uint8) for at, body in enumerate(bodies)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parcel, "PIECE", 700)
+        made = gathered(*_headed(parts({"owner": 9}, arrays)), whole)
+        same = wrap(encode({"owner": 9}, arrays), whole)
+        assert (made.letter, made.names) == (same.letter, same.names)
+        assert [*map(bytes, made.pieces)] == [*map(bytes, same.pieces)]
+        if made.names:
+            other = wrap(encode({"owner": 10}, arrays), 0)
+            assert addressed(made, parts({"owner": 10}, arrays)[0]) == other
+
+
+@given(st.binary(min_size=1, max_size=3000), st.randoms())
+def test_pieces_are_placed_in_any_order(body: bytes, chance: Random) -> None:
+    """The frame is that which `joined` makes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parcel, "PIECE", 700)
+        made = wrap(b"x" + body, 0)
+        names, head = opened(made.letter, 10_000)
+        frame = begun(head, len(names), made.pieces[-1])
+        order = list(range(len(names) - 1))
+        chance.shuffle(order)
+        for index in order:
+            place(frame, head, index, made.pieces[index])
+        assert bytes(frame) == joined(head, made.pieces)
+
+
+def test_a_short_piece_within_a_frame_is_refused() -> None:
+    with pytest.raises(CodecError, match="a piece of 3 bytes within a frame"):
+        place(begun(b"head", 2, memoryview(b"last")), b"head", 0, memoryview(b"abc"))
+
+
+def _headed(found: list[bytes | memoryview]) -> tuple[bytes | memoryview, list[bytes | memoryview]]:
+    return found[0], found[1:]
