@@ -176,7 +176,7 @@ class OverGrid:
                 continue
             if message.has_error():
                 where = (request.run, request.round, request.attempt, (request.owner,))
-                replies.append(Reply(*where, "failed", reason=message.error.reason))
+                replies.append(Reply(*where, "failed", reason=message.error.reason or "it failed"))
                 continue
             try:
                 reply = reply_from(_frame(message.content))

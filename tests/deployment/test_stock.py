@@ -87,7 +87,7 @@ class Stock:
         self.flwr(
             "run", str(APP), "here", "--run-config", " ".join(f"{k}={json.dumps(v)}" for k, v in settings.items())
         )
-        until = time.monotonic() + 300
+        until = time.monotonic() + 900
         while time.monotonic() < until:
             listed = json.loads(self.flwr("ls", "here", "--format", "json"))
             (run,) = listed["runs"]
