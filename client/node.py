@@ -34,6 +34,7 @@ _WHOLE = 1 << 20  # a reply up to this size needs no objects
 _PARALLEL = 2
 _RETRY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TELL = 60.0
+_UNSURE = 4  # refusals of a signature that may be the clock's: over more than a second
 _LONGEST = 3600.0  # seconds for the pieces of a request
 _Answer = TypeVar("_Answer")
 
@@ -252,9 +253,10 @@ class Node:
             except (httpx.TransportError, ValueError) as error:
                 problem: Exception = error
             except httpx.HTTPStatusError as error:
-                # The first refusal may be the clock's, which the connection has corrected by now.
+                # The first refusals may be the clock's, which the connection corrects by the date in them; where it is the
+                # coordinator's that jumped, that date may be a second old.
                 refused += error.response.status_code == httpx.codes.UNAUTHORIZED
-                if refused > 1:
+                if refused > _UNSURE:
                     raise _unknown(error) from error
                 if not refused and error.response.status_code not in _RETRY:
                     raise
