@@ -1,247 +1,141 @@
-"""Rounds over real processes on loopback: SuperLink on SQLite, gateway with mutual TLS, agents that echo, coordinator.
+"""Figures of a deployment, with stock Flower measured in the same run: loopback, databases in files, medians.
 
-    python benchmarks/deployment.py                          # no-op and four-phase rounds with 2 and 10 owners
-    python benchmarks/deployment.py --owners 2 --megabytes 100 --rounds 5
+    python benchmarks/deployment.py --quick     # small rounds and a model of 100 MB
+    python benchmarks/deployment.py             # more rounds, 1 GB, 30 owners for 50 rounds, real agents, idle daemons
+    python benchmarks/deployment.py --only model
 
-Prints medians of the seconds of a round, and what each program spent on it. Every program is a process of its own; agents share
-a few processes, since each would need its own copy of everything imported.
+Prints a table of Markdown: what was measured, what was reached, what is asked for. The ratios compare what ran minutes apart
+on the same machine. Ends with 1 where a figure is missed.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import ipaddress
-import multiprocessing
 import os
-import resource
-import socket
-import ssl
 import statistics
-import subprocess
-import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import Any
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-AGENT_PROCESSES = 2
+from daemons import idle, real_rounds
+from loopback import Measured, loopback
+from stock import flower
 
 
-def certificates(folder: Path, names: list[str]) -> None:
-    """An authority and, for each name, a certificate of either use for 127.0.0.1."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-    from cryptography.x509.oid import NameOID
+@dataclass(slots=True)
+class Table:
+    """The figures so far; whether all that were asked for were reached."""
 
-    root = ec.generate_private_key(ec.SECP256R1())
-    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "benchmark")])
-    now = datetime.datetime.now(datetime.UTC)
-    for name in ("authority", *names):
-        key = root if name == "authority" else ec.generate_private_key(ec.SECP256R1())
-        subject = issuer if name == "authority" else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        made = (
-            x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=name == "authority", path_length=None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(root.public_key()), critical=False)
-            .add_extension(alternative, critical=False)
-            .sign(root, hashes.SHA256())
+    held: bool = True
+    spent: list[str] = field(default_factory=list)
+
+    def row(self, what: str, reached: str, asked: str = "", holds: bool | None = None) -> None:
+        """One figure. Without `asked` it is only told."""
+        mark = "" if holds is None else (" (held)" if holds else " (MISSED)")
+        self.held = self.held and holds is not False
+        print(f"| {what} | {reached} | {asked}{mark} |", flush=True)
+
+    def spending(self, what: str, measured: Measured) -> None:
+        """What the programs spent, for the end of the output."""
+        parts = (f"{name} {seconds:.2f} s" for name, seconds in measured.spent.items())
+        peaks = (f"{name} {size:.0f} MB" for name, size in measured.peaks.items())
+        self.spent.append(f"{what}: processor a round {', '.join(parts)}; peak {', '.join(peaks)}")
+
+
+def middle(seconds: list[float]) -> float:
+    return statistics.median(seconds)
+
+
+def span(seconds: list[float]) -> str:
+    return f"{middle(seconds):.2f} s ({min(seconds):.2f} to {max(seconds):.2f}, {len(seconds)} rounds)"
+
+
+def small(table: Table, quick: bool) -> None:
+    """Rounds of next to nothing."""
+    with flower(2) as stock:
+        theirs = stock.run(0.0, 1, 3 if quick else 5).seconds
+    table.row("stock Flower: no-op round, 2 owners", span(theirs))
+    for owners, limits in ((2, {1: 0.5, 4: 2.0}), (10, {1: 3.0, 4: 10.0})):
+        with loopback(owners) as here:
+            for phases, limit in limits.items():
+                ours = here.run(0.0, phases, 15)
+                table.spending(f"{owners} owners, {phases} phases", ours)
+                what = "no-op round" if phases == 1 else "four-phase round"
+                found = middle(ours.seconds)
+                table.row(f"{what}, {owners} owners", span(ours.seconds), f"≤ {limit:g} s", found <= limit)
+                if (owners, phases) == (2, 1):
+                    ratio = middle(theirs) / found
+                    table.row("the same against stock", f"{ratio:.0f} ×", "≥ 12 ×", ratio >= 12)
+
+
+def model(table: Table, quick: bool) -> None:
+    """A model of 100 MB, both ways, with two owners."""
+    rounds = 3 if quick else 5
+    with loopback(2) as here:
+        ours = here.run(100.0, 1, rounds, warm=1)
+    with flower(2) as stock:
+        many, one = stock.run(100.0, 20, rounds), stock.run(100.0, 1, rounds)
+    table.spending("2 owners, 100 MB", ours)
+    table.row("100 MB, 2 owners", span(ours.seconds))
+    for name, theirs, least in (("20 arrays", many, 1.5), ("one array", one, 2.5)):
+        table.row(f"stock Flower: 100 MB in {name}, 2 owners", span(theirs.seconds))
+        ratio = middle(theirs.seconds) / middle(ours.seconds)
+        table.row(f"100 MB against stock, {name}", f"{ratio:.2f} ×", f"≥ {least:g} ×", ratio >= least)
+        table.row(f"stock Flower: coordinator's peak, {name}", f"{theirs.peak / 100:.1f} × the model")
+    factor = ours.peaks["coordinator"] / 100
+    table.row("coordinator's peak memory, 100 MB", f"{factor:.1f} × the model", "≤ 6 ×", factor <= 6)
+    table.row("an agent's peak memory, 100 MB", f"{ours.peaks['agents'] / 100:.1f} × the model")
+
+
+def large(table: Table, quick: bool) -> None:
+    """A model of 1 GB."""
+    with loopback(2) as here:
+        ours = here.run(1000.0, 1, 2, warm=0)
+    table.spending("2 owners, 1 GB", ours)
+    factor = ours.peaks["coordinator"] / 1000
+    table.row("1 GB, 2 owners", span(ours.seconds))
+    table.row("coordinator's peak memory, 1 GB", f"{factor:.1f} × the model", "≤ 6 ×", factor <= 6)
+    table.row("an agent's peak memory, 1 GB", f"{ours.peaks['agents'] / 1000:.1f} × the model")
+
+
+def many(table: Table, quick: bool) -> None:
+    """Thirty owners: fifty rounds of nodes that share two processes, then real agents, a process each."""
+    rounds = 10 if quick else 50
+    with loopback(30) as here:
+        ours = here.run(0.0, 1, rounds)
+    table.spending("30 owners", ours)
+    table.row("30 owners in 2 processes, no-op", span(ours.seconds), "50 rounds", len(ours.seconds) == 50 or None)
+    if not quick:
+        table.row("30 real agents, a process each, training (`tacit up`)", span(real_rounds(30, 10)))
+
+
+def still(table: Table, quick: bool) -> None:
+    """Daemons with nothing to do."""
+    for program, share in idle(20.0 if quick else 60.0).items():
+        agent = program.startswith("agent")
+        table.row(
+            f"idle {program}", f"{share:.2f} % of a core", "≤ 1 %" if agent else "", share <= 1 if agent else None
         )
-        (folder / f"{name}.crt").write_bytes(made.public_bytes(Encoding.PEM))
-        secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        (folder / f"{name}.key").write_bytes(secret)
-    for name in names:
-        node_key = ec.generate_private_key(ec.SECP384R1())
-        secret = node_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        (folder / f"{name}.node").write_bytes(secret)
 
 
-def gateway(folder: Path, upstream: str, port: int) -> None:
-    """The gateway's process."""
-    import asyncio
-
-    from tacit.server.door import Door, server
-    from tacit.server.flower import forged
-    from tacit.server.gateway import Gateway, Limits
-    from tacit.server.mail import Mail, listen
-
-    mail, limits = Mail(), Limits()
-    tls = ssl.create_default_context(cafile=str(folder / "authority.crt"))
-    app = Gateway(upstream, tls, lambda certificate, _: bool(certificate), forged, mail, limits)
-    files = (folder / "gateway.crt", folder / "gateway.key", folder / "authority.crt")
-    running = server(app, Door("127.0.0.1", port, *files), limits.connections)
-
-    async def serve() -> None:
-        with listen(mail, folder / "bell"):
-            await running.serve()
-
-    asyncio.run(serve())
-
-
-def agents(folder: Path, address: str, owners: list[int], control: Connection) -> None:
-    """A process of agents that echo until told to stop; a request of no weights gets an empty answer."""
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    from tacit.client.node import Node
-    from tacit.strategies.messages import Reply, request_from
-
-    stop = threading.Event()
-
-    def run(owner: int) -> None:
-        tls = ssl.create_default_context(cafile=str(folder / "authority.crt"))
-        tls.load_cert_chain(folder / f"owner-{owner}.crt", folder / f"owner-{owner}.key")
-        key: Any = load_pem_private_key((folder / f"owner-{owner}.node").read_bytes(), None)
-        with Node(address, tls, key, folder / f"owner-{owner}.json") as node:
-            control.send("ready")
-            while not stop.is_set():
-                delivery = node.receive(1.0)
-                if delivery is None:
-                    continue
-                asked = request_from(delivery.frame)
-                reply = Reply(asked.run, asked.round, asked.attempt, (asked.owner,), "ok", asked.weights)
-                node.send(delivery.ticket, reply.to_bytes())
-
-    threads = [threading.Thread(target=run, args=(owner,)) for owner in owners]
-    for thread in threads:
-        thread.start()
-    control.recv()
-    stop.set()
-    for thread in threads:
-        thread.join()
-
-
-@contextmanager
-def site(folder: Path, owners: int) -> Iterator[tuple[Any, dict[str, int]]]:
-    """An `Exchange` with that many owners, and the process ids of what serves it."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-    from tacit.server.exchange import Exchange
-    from tacit.server.flower import Address, Nodes
-    from tacit.server.mail import Bell
-    from tacit.server.superlink import Settings
-
-    certificates(folder, ["superlink", "gateway", *(f"owner-{owner}" for owner in range(owners))])
-    files = (folder / "superlink.crt", folder / "superlink.key", folder / "authority.crt")
-    settings = Settings(folder / "superlink", free_port(), *files)
-    address = Address(
-        settings.where, ssl.create_default_context(cafile=str(folder / "authority.crt")), settings.secret()
-    )
-    context, port = multiprocessing.get_context("spawn"), free_port()
-    with (folder / "log").open("wb") as log:
-        superlink = subprocess.Popen(settings.command(), env=settings.environment(), stdout=log, stderr=log)
-    children: list[Any] = []
-    pipes: list[Connection] = []
-    exchange = None
-    try:
-        wait_for(settings.port)
-        nodes = {}
-        with closing(Nodes(address)) as registry:
-            for owner in range(owners):
-                key: Any = load_pem_private_key((folder / f"owner-{owner}.node").read_bytes(), None)
-                public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-                nodes[owner] = registry.admit(public)
-        children.append(context.Process(target=gateway, args=(folder, settings.where, port)))
-        for first in range(min(AGENT_PROCESSES, owners)):
-            ours, theirs = context.Pipe()
-            share = list(range(first, owners, AGENT_PROCESSES))
-            pipes.append(ours)
-            children.append(context.Process(target=agents, args=(folder, f"127.0.0.1:{port}", share, theirs)))
-        children[0].start()
-        wait_for(port)
-        for child in children[1:]:
-            child.start()
-        for first, pipe in enumerate(pipes):
-            for _ in range(first, owners, AGENT_PROCESSES):
-                pipe.recv()
-        exchange = Exchange(address, folder / "exchange", nodes, ring=Bell(folder / "bell").ring)
-        programs = {"superlink": superlink.pid, "gateway": children[0].pid, "agents": children[1].pid}
-        yield exchange, programs | {"coordinator": os.getpid()}
-    finally:
-        for pipe in pipes:
-            pipe.send("stop")
-        for child in children[1:]:
-            child.join(20)
-        if exchange is not None:
-            exchange.finish()
-        if children and children[0].pid is not None:
-            children[0].terminate()
-            children[0].join()
-        superlink.terminate()
-        superlink.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(port: int) -> None:
-    while True:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-
-
-def spent(pid: int) -> float:
-    """Seconds of processor time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def measure(owners: int, megabytes: float, phases: int, rounds: int) -> None:
-    """One line: a round of `phases` exchanges, the model both ways in each."""
-    import torch
-    from tacit.strategies.messages import Recipe, Request
-    from tacit.strategies.terms import Terms
-
-    recipe = Recipe({}, {}, (), 1, owners, Terms({"use": "echo"}, "1", "add-remove", {}, owners, rounds))
-    weights = torch.randn(max(1, int(megabytes * 250_000)))
-    with tempfile.TemporaryDirectory() as name, site(Path(name), owners) as (exchange, programs):
-        taken: list[float] = []
-        before: dict[str, float] = {}
-        for number in range(-2, rounds):
-            if number == 0:
-                before = {program: spent(pid) for program, pid in programs.items()}
-            started = time.perf_counter()
-            for phase in range(phases):
-                answered = 0
-                requests = [Request("bench", number + 3, phase, owner, recipe, weights) for owner in range(owners)]
-                for reply in exchange.replies(requests, 300.0):
-                    assert reply.total is not None
-                    assert torch.equal(reply.total, weights)
-                    answered += 1
-                assert answered == owners
-            if number >= 0:
-                taken.append(time.perf_counter() - started)
-        cpu = {program: (spent(pid) - before[program]) / rounds for program, pid in programs.items()}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    shares = "  ".join(f"{program} {seconds:.3f}" for program, seconds in cpu.items())
-    print(
-        f"{owners:3d} owners  {megabytes:6.1f} MB  {phases} phases  median {statistics.median(taken):.3f} s  "
-        f"(min {min(taken):.3f}, max {max(taken):.3f})  peak {peak:.0f} MB  processor seconds a round: {shares}",
-        flush=True,
-    )
+PARTS: dict[str, Callable[[Table, bool], None]] = {
+    "small": small, "model": model, "large": large, "many": many, "idle": still,
+}  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--owners", type=lambda text: [int(word) for word in text.split(",")], default=[2, 10])
-    parser.add_argument("--megabytes", type=float, default=0.0)
-    parser.add_argument("--phases", type=lambda text: [int(word) for word in text.split(",")], default=[1, 4])
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=PARTS, action="append")
     arguments = parser.parse_args()
-    for owners in arguments.owners:
-        for phases in arguments.phases:
-            measure(owners, arguments.megabytes, phases, arguments.rounds)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    table = Table()
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start\n")
+    print("| what | reached | asked |\n|---|---|---|", flush=True)
+    for name in arguments.only or (("small", "model") if arguments.quick else PARTS):
+        PARTS[name](table, arguments.quick)
+    print(f"\nload {os.getloadavg()[0]:.1f} at the end", *table.spent, sep="\n")
+    sys.exit(not table.held)
 
 
 if __name__ == "__main__":
