@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ class Stream:
         return self.drawn[-1]
 
 
+@functools.cache
 def signing_key(index: int) -> Ed25519PrivateKey:
     """The key of one member."""
     return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"signer %d" % index).digest())

@@ -22,6 +22,7 @@ KINDS = [
     Parameters(n=5, least=4, colluders=1, threshold=4, bits=20, dim=3, adversary="malicious"),
     Parameters(n=7, least=5, colluders=2, threshold=5, bits=62, dim=2, adversary="malicious"),
     Parameters(n=8, least=6, colluders=0, threshold=5, bits=2, dim=4, adversary="malicious"),
+    Parameters(n=6, least=5, colluders=0, threshold=5, bits=32, dim=3, adversary="malicious"),  # t above the quorum
     Parameters(n=6, least=3, colluders=1, threshold=2, bits=33, dim=4, adversary="semi-honest"),
 ]
 
