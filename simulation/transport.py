@@ -19,7 +19,7 @@ from ..privacy.updates import Updates
 from ..strategies.learner import Learner
 from ..strategies.local import streams_of
 from ..strategies.measuring import measured_together
-from ..strategies.messages import Reply, Request, reply_from
+from ..strategies.messages import Recipe, Reply, Request, reply_from
 from ..strategies.steps import Asked, asked_in
 from .circle import SimulatedRoster
 from .engines.engine import Engine
@@ -115,6 +115,7 @@ class Vectorised:
     entropy: Entropy = field(repr=False)
     availability: Availability = field(default_factory=Availability)
     memories: dict[int, Tensor] = field(default_factory=dict, repr=False)
+    _last: tuple[tuple[Recipe, int, int], Plan] | None = field(default=None, repr=False)
 
     def gather(self, requests: Sequence[Asked], deadline: float) -> list[Reply]:
         """One reply with the sum over the available owners; none where nobody is."""
@@ -123,10 +124,7 @@ class Vectorised:
         if not present:
             return []
         first = present[0]
-        try:
-            plan = agreed(first, self.learner)
-        except RefusedError as refusal:
-            raise SimulationError(f"round {first.round}: every owner refuses: {refusal}") from refusal
+        plan = self._agreed(first)
         factored = stays_factored(plan.pipeline)
         total: Tensor | None = None
         for group in self.engine.groups(plan, present, self.population):
@@ -140,6 +138,16 @@ class Vectorised:
             total = torch.remainder(total, 1 << ring)
         owners = tuple(request.owner for request in present)
         return [Reply(first.run, first.round, first.attempt, owners, "ok", total, ring)]
+
+    def _agreed(self, request: Request) -> Plan:
+        """What this request asks; the same recipe is not read twice."""
+        asked = (request.recipe, len(request.weights), len(request.broadcast))
+        if self._last is None or self._last[0] != asked:
+            try:
+                self._last = asked, agreed(request, self.learner)
+            except RefusedError as refusal:
+                raise SimulationError(f"round {request.round}: every owner refuses: {refusal}") from refusal
+        return self._last[1]
 
     def _sent(self, plan: Plan, updates: Updates, group: Sequence[Request]) -> Tensor:
         """The sum of a group's messages; stops at the first owner whose contribution is not finite."""
