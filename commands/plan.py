@@ -260,6 +260,11 @@ def _show(result: Mapping[str, Any], drawn: Path | None) -> None:
         ["δ", small_text(result["delta"])],
         ["noise multiplier", "–" if result["noise_multiplier"] is None else f"{result['noise_multiplier']:.4g}"],
         *_measures(result),
+        *(
+            [["masks withstand", result["masks"]["withstands"]], ["  and cost", result["masks"]["cost"]]]
+            if "masks" in result
+            else []
+        ),
         ["protects one", f"{result['unit']}, {result['relation']}"],
         ["rounds", f"{result['rounds']:,}"],
         ["accountant", str(result["accountant"])],

@@ -33,9 +33,20 @@ def show_start(simulation: Simulation, folder: RunFolder) -> None:
     note(f"  engine  {simulation.engine}: {simulation.why}")
     for side, line in zip(("owner ", "server"), halves(federation), strict=True):
         note(f"  {side}  {line}")
+    for each in _masks(federation):
+        note(f"  masks   {each}")
     for each in simulation.notes:
         note(f"  note    {each}")
     note(f"  folder  {folder.path}")
+
+
+def _masks(federation: Federation) -> tuple[str, ...]:
+    """What the masks withstand and cost; nothing where there are none."""
+    from ..strategies.masking import outlook
+
+    schedule = federation.schedule
+    found = outlook(schedule.pipeline, schedule.participation.most(schedule.population))
+    return () if found is None else found.words()
 
 
 def halves(federation: Federation) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from ..privacy.claim import ClaimError
 from ..privacy.event import Event
 from ..privacy.stages.measure import forecast as forecast_measures
 from ..strategies.federation import CALIBRATE, Federation, build
+from ..strategies.masking import Outlook, outlook
 from .run import Source, config_of
 
 
@@ -46,9 +47,15 @@ class Plan:
         factor, errors = forecast_measures(schedule.pipeline, schedule.participation.expected(schedule.population))
         return {"noise_factor": factor, "errors": errors}
 
+    @property
+    def masks(self) -> Outlook | None:
+        """What masking the largest cohort takes and withstands."""
+        schedule = self.federation.schedule
+        return outlook(schedule.pipeline, schedule.participation.most(schedule.population))
+
     def to_json(self) -> dict[str, Any]:
         """What `tacit plan CONFIG --json` prints."""
-        config, measures = self.federation.config, self.measures
+        config, measures, masks = self.federation.config, self.measures, self.masks
         return {
             **self.forecast.to_json(),
             "observer": config.budget.observer,
@@ -56,6 +63,11 @@ class Plan:
             "within_budget": self.within_budget,
             "claims": [each.to_json() for each in self.claims],
             **({"measures": measures} if measures["errors"] else {}),
+            **(
+                {"masks": masks.to_json() | dict(zip(("withstands", "cost"), masks.words(), strict=True))}
+                if masks
+                else {}
+            ),
         }
 
 
