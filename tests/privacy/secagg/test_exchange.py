@@ -105,8 +105,9 @@ def test_the_sum_of_the_survivors_is_exact_or_nothing_is_opened(
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("past", [0, 1])
-def test_drops_at_one_step_up_to_the_tolerance_and_one_past_it(begin: Begin, step: str, past: int) -> None:
-    parameters = KINDS[2]
+@pytest.mark.parametrize("kind", [2, 4])
+def test_drops_at_one_step_up_to_the_tolerance_and_one_past_it(begin: Begin, step: str, past: int, kind: int) -> None:
+    parameters = KINDS[kind]
     tolerated = parameters.n - parameters.threshold if step in ("agree", "unmask") else parameters.drops
     attempt = begin(parameters)
     wire = Wire({3 * each + 2: step for each in range(tolerated + past)}, attempt.collector)
