@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -153,3 +154,16 @@ def test_the_command_line_offers_the_engines_that_there_are() -> None:
     from tacit.commands.simulate import Engine
 
     assert [each.value for each in Engine] == ["auto", *NAMES, "in-memory"]
+
+
+@pytest.mark.parametrize("engine", ["low-rank", "stacked"])
+def test_a_run_that_stopped_ends_in_the_same_bits(engine: str, tmp_path: Path) -> None:
+    whole = prepared(engine, **{"rounds.total": 4})
+    list(whole.rounds())
+    given: dict[str, Any] = {"seed": 2, "engine": engine, "device": "cpu", "checkpoint": tmp_path / "kept"}
+    stopped = prepare(config(**{"rounds.total": 4}), **given)
+    next(stopped.rounds())  # leaves at the first evaluation, after two of four
+    again = prepare(config(**{"rounds.total": 4}), resume=True, **given)
+    assert again.progress.round == 2
+    list(again.rounds())
+    assert torch.equal(again.progress.weights, whole.progress.weights)
