@@ -110,6 +110,7 @@ class Session:
     def acknowledge(self, run: str) -> None:
         """Forget the kept replies of a run that is over; their attempts stay charged and are refused from now on."""
         with self._lock:
+            self._end(run)
             self._forget(run)
 
     def _answer(self, request: Request, digest: str) -> bytes:
@@ -165,7 +166,7 @@ class Session:
 
     def _begun(self, address: Address, number: int, owner: int, turn: Turn, digest: str) -> bytes:
         """The answer to the request of a masked attempt; the earlier attempts of its run end here."""
-        self._turns = {at: seat for at, seat in self._turns.items() if at.run != address.run}
+        self._end(address.run)
         seat = _Seat(number, owner, turn)
         reply = turn.begin().to_bytes()
         seat.answers[1] = digest, reply
@@ -254,6 +255,10 @@ class Session:
         except (LedgerError, OSError) as error:
             log.warning("earlier replies of run %r cannot be removed: %s", run, error)
         return True
+
+    def _end(self, run: str) -> None:
+        """Forget the masked attempt of a run that is under way, and its secrets."""
+        self._turns = {at: seat for at, seat in self._turns.items() if at.run != run}
 
     def _forget(self, run: str, but: int = -1) -> None:
         """Drop the kept replies of a run: asking for a later one acknowledges them."""

@@ -39,6 +39,8 @@ class Circle:
 
 Circles: TypeAlias = Callable[[Cohort], Circle]
 
+_NOTHING = np.zeros(0, np.int64)
+
 
 def no_circle(cohort: Cohort) -> Circle:
     """The circles of an owner that takes part in no masked round; raises `RefusedError`."""
@@ -99,7 +101,8 @@ class Turn:
             raise _refused(asked, error) from error
 
     def _masked(self, step: Step) -> Reply:
-        vector = self._vector().numpy()
+        # Only where it is due, so that one attempt uses the data once, whatever verdicts are sent and how often.
+        vector = self._vector().numpy() if self._owner.due == "mask" else _NOTHING
         try:
             masked = self._owner.mask(step.payload, vector)
         except RefusalError as error:

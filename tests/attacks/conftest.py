@@ -1,4 +1,4 @@
-"""What the attacks share: real owners and a real collector, a wire that writes everything down, and the laws that hold on it."""
+"""What the attacks share: real owners, a real collector, a wire that writes everything down, and the laws that hold on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A malicious server as a program, with one owner in league: each attack ends in typed refusals and shows no share it could use.
+"""A malicious server as a program, one owner in league with it: attacks end in typed refusals and show no share of use.
 
 Seven members, of whom owner 20 helps the server (its keys are the server's). Five shares open a secret, five signatures agree.
 """
