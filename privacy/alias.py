@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PRECISION = 128
-_CHUNK = 1 << 15  # words, columns and thresholds of a chunk stay in the cache
+_CHUNK = 1 << 13  # 64 KiB an array: it stays in the cache, and below the size from which every array is mapped afresh
 
 
 class Words(Protocol):

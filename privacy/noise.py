@@ -24,7 +24,7 @@ _SMOOTH = 2.5  # τ of every convolution: relative error below 2 · 1.01 · exp(
 _LARGEST_FACTOR = 465  # 3 % below _WIDEST / _SMOOTH: room for rounding the factor up to an integer
 _LARGEST = 2.0**50  # σ beyond which sums of draws could leave int64
 _MOST_SUMMANDS = 64
-_CHUNK = 1 << 15
+_CHUNK = 1 << 13  # as in `alias`
 _DIGITS = Context(prec=60)
 _NEGLIGIBLE = Decimal("1e-45")  # weight relative to the mode where a table ends; what lies beyond is below 2⁻¹²⁸
 
@@ -49,6 +49,7 @@ class Levels:
         return sum(self.factor ** (2 * i) for i in range(self.count))
 
 
+@lru_cache(maxsize=256)
 def levels(sigma: float) -> Levels:
     """The fewest levels that reach σ with a table of at most `_WIDEST` and smooth convolutions.
 
