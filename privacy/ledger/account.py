@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ..event import Composed, Event, Nothing, Repeated
-from .entry import Address, Committed, Currency, Entry, EntryError, Heading, Reserved
+from .allowance import Allowed
+from .entry import Address, Anchored, Committed, Currency, Entry, EntryError, Heading, Reserved
+
+_Sum = TypeVar("_Sum")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,14 @@ class Record:
     number: int
     reserved: Reserved
     reply: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is allowed, and the number of the line that says so."""
+
+    number: int
+    allowed: Allowed
 
 
 class Account:
@@ -28,8 +40,9 @@ class Account:
         self._records: dict[int, Record] = {}
         self._numbers: dict[Address, int] = {}
         self._attempts: dict[tuple[str, int], set[int]] = {}
-        self._counts: dict[str, dict[Currency, dict[Event, int]]] = {}
-        self._extras: dict[str, dict[Currency, float]] = {}
+        self._counts: dict[tuple[str, str], dict[Currency, dict[Event, int]]] = {}  # by run and server
+        self._extras: dict[tuple[str, str], dict[Currency, float]] = {}
+        self._allowed: dict[str, list[Standing]] = {}
 
     def take(self, number: int, entry: Entry) -> None:
         """Add line `number`. Raises `EntryError`, and adds nothing, for a line that cannot follow the earlier ones."""
@@ -37,6 +50,13 @@ class Account:
             case Heading():
                 if number != 0:
                     raise EntryError(f"line {number} is a heading; only line 0 is one")
+            case Allowed(run=run, replaces=replaces):
+                before = self.standing(run)
+                if replaces != (None if before is None else before.number):
+                    raise EntryError(f"line {number} allows instead of line {replaces}, which does not stand")
+                self._allowed.setdefault(run, []).append(Standing(number, entry))
+            case Anchored():
+                pass
             case Reserved(address):
                 if address in self._numbers:
                     raise EntryError(f"line {number} charges {address} again")
@@ -52,9 +72,10 @@ class Account:
         self._records[number] = Record(number, entry)
         self._numbers[address] = number
         self._attempts.setdefault((address.run, address.round), set()).add(address.attempt)
-        events = self._counts.setdefault(address.run, {}).setdefault(price.currency, {})
+        where = address.run, entry.server
+        events = self._counts.setdefault(where, {}).setdefault(price.currency, {})
         events[price.event] = events.get(price.event, 0) + 1
-        extras = self._extras.setdefault(address.run, {})
+        extras = self._extras.setdefault(where, {})
         extras[price.currency] = extras.get(price.currency, 0.0) + price.delta_extra
 
     def record(self, number: int) -> Record | None:
@@ -78,27 +99,47 @@ class Account:
         """The lowest attempt number of a round above all that were charged."""
         return max(self._attempts.get((run, round), {-1})) + 1
 
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Every run that was charged, oldest first."""
+        return tuple(dict.fromkeys(run for run, _ in self._counts))
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Every server that a charge was made for, oldest first."""
+        return tuple(dict.fromkeys(server for _, server in self._counts))
+
+    def standing(self, run: str = "") -> Standing | None:
+        """What may be spent of the asset, or, given a run, what that run alone may spend; None where nobody said."""
+        return next(reversed(self._allowed.get(run, [])), None)
+
+    def history(self, run: str = "") -> tuple[Standing, ...]:
+        """All that was ever said of it, oldest first."""
+        return tuple(self._allowed.get(run, ()))
+
     def currencies(self, run: str | None = None) -> frozenset[Currency]:
         """What anything was charged in; whoever budgets in one must refuse where others stand here."""
-        return frozenset(currency for sums in self._of(run) for currency in sums)
+        return frozenset(currency for sums in _of(self._counts, run) for currency in sums)
 
-    def events(self, currency: Currency, run: str | None = None) -> Mapping[Event, int]:
-        """How often each event was charged in `currency`, over the asset's life or in one run."""
+    def events(self, currency: Currency, run: str | None = None, server: str | None = None) -> Mapping[Event, int]:
+        """How often each event was charged in `currency`, over the asset's life, in one run, for one server."""
         total: dict[Event, int] = {}
-        for sums in self._of(run):
+        for sums in _of(self._counts, run, server):
             for event, count in sums.get(currency, {}).items():
                 total[event] = total.get(event, 0) + count
         return total
 
-    def event(self, currency: Currency, run: str | None = None) -> Event:
+    def event(self, currency: Currency, run: str | None = None, server: str | None = None) -> Event:
         """All of it as one event, for an accountant."""
-        parts = tuple(Repeated(event, count) for event, count in self.events(currency, run).items())
+        parts = tuple(Repeated(event, count) for event, count in self.events(currency, run, server).items())
         return Composed(parts) if parts else Nothing()
 
-    def delta_extra(self, currency: Currency, run: str | None = None) -> float:
+    def delta_extra(self, currency: Currency, run: str | None = None, server: str | None = None) -> float:
         """Total variation that the charges in `currency` add up to."""
-        runs = self._extras.values() if run is None else [self._extras.get(run, {})]
-        return sum(extras.get(currency, 0.0) for extras in runs)
+        return sum(extras.get(currency, 0.0) for extras in _of(self._extras, run, server))
 
-    def _of(self, run: str | None) -> list[dict[Currency, dict[Event, int]]]:
-        return list(self._counts.values()) if run is None else [self._counts.get(run, {})]
+
+def _of(sums: Mapping[tuple[str, str], _Sum], run: str | None, server: str | None = None) -> list[_Sum]:
+    if run is None and server is None:
+        return list(sums.values())
+    return [each for (of, by), each in sums.items() if run in (None, of) and server in (None, by)]

@@ -3,8 +3,17 @@
     digestₙ = SHA-256(tag | n as 8 bytes | digestₙ₋₁ | bodyₙ),   digest₋₁ = 32 zero bytes
 
 A body is JSON with sorted keys and no spaces, in the closed schema of this file: nothing is looked up by a name from it but
-in explicit tables. Line 0 is the `Heading`; then follow a `Reserved` before data is touched and a `Committed` before bytes
-leave. The chain shows that lines were changed, taken out or put in; not that the last ones are missing (PRIVACY.md 22).
+in explicit tables.
+
+| line        | says                                                                                       |
+|-------------|--------------------------------------------------------------------------------------------|
+| `Heading`   | line 0: whose ledger it is, and the key that signs it                                      |
+| `Allowed`   | how much may be spent from here on, and who said so                                        |
+| `Reserved`  | a charge, before data is touched                                                           |
+| `Committed` | what a charge led to, before bytes leave                                                   |
+| `Anchored`  | the anchor was lost and made anew here; what was before is vouched for by the chain alone  |
+
+The chain shows that lines were changed, taken out or put in; not that the last ones are missing: anchors do (PRIVACY.md 22).
 """
 
 from __future__ import annotations
@@ -14,36 +23,19 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeGuard, get_args
+from typing import Any, TypeAlias, get_args
 
-from ..claim import Adversary, Basis, Claim, Observer, Who
+from ..claim import Adversary, Basis, Claim, Observer
 from ..event import Event, EventError, from_json, to_json
-from ..signal import Relation, Unit
+from .allowance import Allowed, Limit
+from .currency import Currency as Currency
+from .field import EntryError as EntryError
+from .field import is_count, is_real, need, need_digest, need_name, need_time
 
-FORMAT = 1
+FORMAT = 2
 START = bytes(32)
-_TAG = b"tacit ledger 1\0"
+_TAG = b"tacit ledger 2\0"
 _LONGEST = 256
-_LARGEST = 1 << 62
-
-
-class EntryError(ValueError):
-    """A line that cannot be written, or bytes that are no line of this version."""
-
-
-@dataclass(frozen=True, slots=True)
-class Currency:
-    """What an event is charged in; events of different currencies never add up (PRIVACY.md, Claims)."""
-
-    unit: Unit
-    relation: Relation
-    observer: Observer
-
-    def __post_init__(self) -> None:
-        _need(self.unit in get_args(Unit), "unit", self.unit, "one of " + ", ".join(get_args(Unit)))
-        _need(self.relation in get_args(Relation), "relation", self.relation, "one of " + ", ".join(get_args(Relation)))
-        _need(self.observer.who in get_args(Who), "observer", self.observer.who, "one of " + ", ".join(get_args(Who)))
-        _need(_count(self.observer.colluders), "colluders", self.observer.colluders, "an integer of at least 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +53,10 @@ class Price:
     basis: Basis = "statistical"
 
     def __post_init__(self) -> None:
-        holds = _real(self.delta_extra) and 0 <= self.delta_extra <= 1
-        _need(holds, "delta_extra", self.delta_extra, "a probability")
-        _need(self.adversary in get_args(Adversary), "adversary", self.adversary, "one that claims know")
-        _need(self.basis in get_args(Basis), "basis", self.basis, "one that claims know")
+        holds = is_real(self.delta_extra) and 0 <= self.delta_extra <= 1
+        need(holds, "delta_extra", self.delta_extra, "a probability")
+        need(self.adversary in get_args(Adversary), "adversary", self.adversary, "one that claims know")
+        need(self.basis in get_args(Basis), "basis", self.basis, "one that claims know")
 
 
 def price_of(claim: Claim) -> Price:
@@ -82,10 +74,9 @@ class Address:
     attempt: int
 
     def __post_init__(self) -> None:
-        holds = isinstance(self.run, str) and 0 < len(self.run) <= _LONGEST and self.run.isprintable()
-        _need(holds, "run", self.run, f"1 to {_LONGEST} printable characters")
-        _need(_count(self.round), "round", self.round, "an integer of at least 0")
-        _need(_count(self.attempt), "attempt", self.attempt, "an integer of at least 0")
+        need_name(self.run, "run")
+        need(is_count(self.round), "round", self.round, "an integer of at least 0")
+        need(is_count(self.attempt), "attempt", self.attempt, "an integer of at least 0")
 
     def __str__(self) -> str:
         return f"run {self.run}, round {self.round}, attempt {self.attempt}"
@@ -93,31 +84,41 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """Whose ledger this is. `identity` is random, so that a ledger made anew is another ledger."""
+    """Whose ledger this is. `identity` is random, so that a ledger made anew is another ledger.
+
+    `key` is the Ed25519 key that signs every line, in hexadecimal; empty for a ledger that nobody signs.
+    """
 
     asset: str
     identity: str
     time: int
+    key: str = ""
 
     def __post_init__(self) -> None:
-        holds = isinstance(self.asset, str) and 0 < len(self.asset) <= _LONGEST and self.asset.isprintable()
-        _need(holds, "asset", self.asset, f"1 to {_LONGEST} printable characters")
-        _need(isinstance(self.identity, str) and bool(self.identity), "identity", self.identity, "a text")
-        _need_time(self.time)
+        need_name(self.asset, "asset")
+        need(isinstance(self.identity, str) and bool(self.identity), "identity", self.identity, "a text")
+        need_time(self.time)
+        if self.key != "":
+            need_digest(self.key, "key")
 
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """A charge, durable before any data is touched. `request` is the SHA-256 of the request, in hexadecimal."""
+    """A charge, durable before any data is touched. `request` is the SHA-256 of the request, in hexadecimal.
+
+    `server` is who asked: its signing key in hexadecimal, or empty where there is only one.
+    """
 
     address: Address
     request: str
     price: Price
     time: int
+    server: str = ""
 
     def __post_init__(self) -> None:
-        _need_digest(self.request, "request")
-        _need_time(self.time)
+        need_digest(self.request, "request")
+        need_time(self.time)
+        need(isinstance(self.server, str) and len(self.server) <= _LONGEST, "server", self.server, "a text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +130,24 @@ class Committed:
     time: int
 
     def __post_init__(self) -> None:
-        _need(_count(self.of), "of", self.of, "the number of a line")
-        _need_digest(self.reply, "reply")
-        _need_time(self.time)
+        need(is_count(self.of), "of", self.of, "the number of a line")
+        need_digest(self.reply, "reply")
+        need_time(self.time)
 
 
-Entry: TypeAlias = Heading | Reserved | Committed
+@dataclass(frozen=True, slots=True)
+class Anchored:
+    """The anchor was lost, and `by` had it made anew: that nothing was rolled back before is not shown by it."""
+
+    by: str
+    time: int
+
+    def __post_init__(self) -> None:
+        need_name(self.by, "by")
+        need_time(self.time)
+
+
+Entry: TypeAlias = Heading | Allowed | Reserved | Committed | Anchored
 
 
 def chained(previous: bytes, number: int, body: bytes) -> bytes:
@@ -146,18 +159,24 @@ def body_of(entry: Entry) -> bytes:
     """The canonical bytes of a line."""
     row: dict[str, Any]
     match entry:
-        case Heading(asset, identity, time):
-            row = {"kind": "ledger", "format": FORMAT, "asset": asset, "identity": identity, "time": time}
-        case Reserved(address, request, price, time):
+        case Heading(asset, identity, time, key):
+            row = {"kind": "ledger", "format": FORMAT, "asset": asset, "identity": identity, "time": time, "key": key}
+        case Allowed(currency, delta, limits, by, time, run, replaces):
+            row = {
+                "kind": "allowed", **_currency_row(currency), "delta": delta, "by": by, "run": run, "replaces": replaces,
+                "limits": {each.scope: [_finite(each.epsilon), each.rule] for each in limits}, "time": time,
+            }  # fmt: skip
+        case Reserved(address, request, price, time, server):
             row = {
                 "kind": "reserved", "run": address.run, "round": address.round, "attempt": address.attempt,
-                "request": request, "unit": price.currency.unit, "relation": price.currency.relation,
-                "observer": price.currency.observer.who, "colluders": price.currency.observer.colluders,
+                "request": request, "server": server, **_currency_row(price.currency),
                 "adversary": price.adversary, "basis": price.basis, "delta_extra": price.delta_extra,
                 "event": to_json(price.event), "time": time,
             }  # fmt: skip
         case Committed(of, reply, time):
             row = {"kind": "committed", "of": of, "reply": reply, "time": time}
+        case Anchored(by, time):
+            row = {"kind": "anchored", "by": by, "time": time}
     return json.dumps(row, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -166,7 +185,7 @@ def entry_from(body: bytes) -> Entry:
     try:
         row = json.loads(body)
         entry = _entry(row) if isinstance(row, dict) else None
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise EntryError(f"not a line of ledger format {FORMAT} ({_told(error)})") from error
     if entry is None or body_of(entry) != body:
         raise EntryError(f"not a line of ledger format {FORMAT} (an unknown kind, or not in its canonical form)")
@@ -176,39 +195,42 @@ def entry_from(body: bytes) -> Entry:
 def _entry(row: Mapping[str, Any]) -> Entry | None:
     match row["kind"]:
         case "ledger" if row["format"] == FORMAT:
-            return Heading(row["asset"], row["identity"], row["time"])
+            return Heading(row["asset"], row["identity"], row["time"], row["key"])
+        case "allowed":
+            limits = tuple(Limit(scope, _infinite(pair[0]), pair[1]) for scope, pair in row["limits"].items())
+            return Allowed(_currency(row), row["delta"], limits, row["by"], row["time"], row["run"], row["replaces"])
         case "reserved":
             address = Address(row["run"], row["round"], row["attempt"])
-            currency = Currency(row["unit"], row["relation"], Observer(row["observer"], row["colluders"]))
-            price = Price(currency, from_json(row["event"]), row["delta_extra"], row["adversary"], row["basis"])
-            return Reserved(address, row["request"], price, row["time"])
+            event = from_json(row["event"])
+            price = Price(_currency(row), event, row["delta_extra"], row["adversary"], row["basis"])
+            return Reserved(address, row["request"], price, row["time"], row["server"])
         case "committed":
             return Committed(row["of"], row["reply"], row["time"])
+        case "anchored":
+            return Anchored(row["by"], row["time"])
         case _:
             return None
 
 
+def _currency_row(currency: Currency) -> dict[str, Any]:
+    return {
+        "unit": currency.unit, "relation": currency.relation, "observer": currency.observer.who,
+        "colluders": currency.observer.colluders,
+    }  # fmt: skip
+
+
+def _currency(row: Mapping[str, Any]) -> Currency:
+    return Currency(row["unit"], row["relation"], Observer(row["observer"], row["colluders"]))
+
+
+def _finite(value: float) -> float | str:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else "inf"
+
+
+def _infinite(value: Any) -> Any:
+    return math.inf if value == "inf" else value
+
+
 def _told(error: Exception) -> str:
     return str(error) if isinstance(error, EntryError | EventError) else type(error).__name__
-
-
-def _need(holds: bool, field: str, found: object, want: str) -> None:
-    if not holds:
-        raise EntryError(f"{field} = {repr(found)[:80]}; it must be {want}")
-
-
-def _need_time(time: object) -> None:
-    _need(isinstance(time, int) and not isinstance(time, bool) and abs(time) < _LARGEST, "time", time, "whole seconds")
-
-
-def _need_digest(digest: object, field: str) -> None:
-    holds = isinstance(digest, str) and len(digest) == 64 and not set(digest) - set("0123456789abcdef")
-    _need(holds, field, digest, "64 hexadecimal digits")
-
-
-def _count(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST
-
-
-def _real(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

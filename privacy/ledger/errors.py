@@ -39,6 +39,22 @@ class DiskError(LedgerError):
     """The disk is full or refuses to write."""
 
 
+class SignatureError(LedgerError):
+    """A line that the ledger's key has not signed, or a ledger of another key."""
+
+
+class RollbackError(LedgerError):
+    """The ledger is not the newest that there was: an anchor knows of more, or of another one."""
+
+
+class AnchorError(LedgerError):
+    """The anchor is gone, damaged, or cannot be written, so that nobody could notice an older ledger."""
+
+
+class AllowanceError(LedgerError):
+    """More would be spent, or allowed, than the ledger says somebody allowed."""
+
+
 class TakenError(LedgerError):
     """This attempt was charged before."""
 

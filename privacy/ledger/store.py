@@ -4,18 +4,18 @@
 
 Every change is one transaction in a write-ahead log that is synced to the disk before the call returns. A reservation
 reads what others wrote, lets the caller decide and writes, all under one lock: two processes cannot overspend together.
-Opening checks every line of the chain and refuses what it cannot vouch for; nothing is ever mended, skipped or made anew.
+Opening checks every line of the chain, and its signature where the ledger has a key, and refuses what it cannot vouch for;
+nothing is ever mended, skipped or made anew.
 
 Order comes from the line numbers. Time is told by the clock that was handed in, is informative, and may go backwards.
-Not detected here: an older copy of the whole file, or lines lost at the end with the `-wal` file (PRIVACY.md 22); `head`
-is what an anchor elsewhere would keep.
+An older copy of the whole file, or lines lost at the end with the `-wal` file, shows by the anchor (PRIVACY.md 22): with one,
+each line is anchored before it counts as written, and opening refuses what the anchor contradicts (`anchor` has the proof).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import sqlite3
 import threading
 import time
@@ -23,69 +23,32 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self, TypeAlias
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
 from .account import Account, Record
-from .entry import START, Address, Committed, Entry, EntryError, Heading, Price, Reserved, body_of, chained, entry_from
+from .allowance import Allowed
+from .anchor import Anchor, AnchorFile, anchored
+from .chain import Chain, Line, damaged, unknown
+from .creation import Clock
+from .creation import create as create
+from .entry import Address, Committed, Entry, EntryError, Heading, Price, Reserved
 from .errors import (
+    AnchorError,
     AssetError,
     CorruptError,
-    DiskError,
     LedgerError,
-    MissingError,
     ReadOnlyError,
+    RollbackError,
+    SignatureError,
     TakenError,
     VersionError,
     code_of,
     fault_of,
 )
+from .layout import APPLICATION, INSERT, LINES, TABLE, VERSION, look, row_of
 
-VERSION = 1
-_APPLICATION = 0x54_43_4C_31  # "TCL1"
-_TABLE = "CREATE TABLE entries (number INTEGER PRIMARY KEY, body BLOB NOT NULL, digest BLOB NOT NULL, signature BLOB)"
-_INSERT = "INSERT INTO entries (number, body, digest) VALUES (?, ?, ?)"
-
-Clock: TypeAlias = Callable[[], float]
 Decide: TypeAlias = Callable[[Account], Price]
 Step: TypeAlias = Callable[[str], None]
-
-
-def create(path: Path, asset: str, clock: Clock = time.time) -> None:
-    """Make the empty ledger of `asset` at `path`, readable by its owner only: whole or not at all.
-
-    Raises `LedgerError` where anything stands there already: a ledger is never made anew over an old one.
-    """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    body = body_of(Heading(asset, secrets.token_hex(16), int(clock())))
-    try:
-        os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        with contextlib.closing(sqlite3.connect(beside, isolation_level=None)) as connection:
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute(_TABLE)
-            connection.execute(_INSERT, (0, body, chained(START, 0, body)))
-            connection.execute("COMMIT")
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())
-        os.link(beside, path)  # unlike a rename, it never replaces what is there
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except FileExistsError as error:
-        raise LedgerError(f"{path}: something is there already; open it, or give another place") from error
-    except sqlite3.Error as error:
-        raise fault_of(path, error) from error
-    except OSError as error:
-        raise DiskError(
-            f"{path}: cannot be made ({error.strerror or error}); choose a place that can be written"
-        ) from error
-    finally:
-        for tail in ("", "-wal", "-shm"):
-            with contextlib.suppress(OSError):
-                Path(f"{beside}{tail}").unlink(missing_ok=True)
 
 
 def _nowhere(step: str) -> None:
@@ -95,23 +58,32 @@ def _nowhere(step: str) -> None:
 class Store:
     """The ledger of `asset` at `path`, open for charges. Threads may share it; a forked process may not.
 
-    `patience`: seconds to wait for another process's lock. `step` is called with the name of each step of a charge, before
-    the next one: the place to stop a process in a test.
+    | argument   | is                                                                                              |
+    |------------|-------------------------------------------------------------------------------------------------|
+    | `key`      | who signs: a ledger of another key, or of none, is refused; without it a signed one is read only |
+    | `anchor`   | where the newest anchor lies (`create` made it); without it nobody notices an older ledger        |
+    | `server`   | for whom charges are made: noted with each of them                                              |
+    | `patience` | seconds to wait for another process's lock                                                      |
+    | `step`     | called with the name of each step of a charge, before the next one: the place to stop a test    |
     """
 
     def __init__(
-        self, path: Path, asset: str, clock: Clock = time.time, patience: float = 5.0, step: Step = _nowhere
-    ) -> None:
+        self, path: Path, asset: str, clock: Clock = time.time, patience: float = 5.0, step: Step = _nowhere,
+        key: Ed25519PrivateKey | None = None, anchor: Path | None = None, server: str = "",
+    ) -> None:  # fmt: skip
         self.path = path
+        self._key = key
+        self._anchor = None if anchor is None else AnchorFile(anchor)
+        self._server = server
+        self._anchored = -1  # the anchor is at least as far
         self._clock = clock
         self._step = step
         self._lock = threading.RLock()
         self._process = os.getpid()
         self._broken: LedgerError | None = None
         self._account = Account()
-        self._number = -1
-        self._digest = START
-        _look(path)
+        self._chain = Chain(path, None if key is None else key.public_key())
+        look(path)
         with self._translated():
             self._connection = sqlite3.connect(
                 f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=patience, isolation_level=None,
@@ -141,7 +113,23 @@ class Store:
     def head(self) -> tuple[int, bytes]:
         """Number and digest of the last line: what an anchor elsewhere keeps (PRIVACY.md 22)."""
         with self._reading():
-            return self._number, self._digest
+            return self._chain.number, self._chain.digest
+
+    @property
+    def heading(self) -> Heading:
+        """Whose ledger it is."""
+        return self._heading()
+
+    @property
+    def key(self) -> Ed25519PublicKey | None:
+        """Who signs it; None where nobody does."""
+        named = self._heading().key
+        return Ed25519PublicKey.from_public_bytes(bytes.fromhex(named)) if named else None
+
+    def anchor(self) -> Anchor:
+        """The newest line as a signed statement, for others to keep. Raises `LedgerError` without the key."""
+        with self._reading():
+            return self._statement()
 
     def spent(self) -> Account:
         """What was charged so far, open reservations in full; the same object goes on growing."""
@@ -168,7 +156,7 @@ class Store:
         with self._writing("reserve") as write:
             if self._account.find(address) is not None:
                 raise TakenError(f"{address} was charged before; a second contribution needs a new attempt")
-            return write(Reserved(address, request, decide(self._account), int(self._clock())))
+            return write(Reserved(address, request, decide(self._account), int(self._clock()), self._server))
 
     def commit(self, number: int, reply: str) -> None:
         """Note what the charge in line `number` led to; when this returns, the reply may leave. Twice is harmless."""
@@ -181,6 +169,15 @@ class Store:
             elif record.reply != reply:
                 raise LedgerError(f"{self.path}: line {number} has led to another reply; each charge pays for one")
 
+    def allow(self, decide: Callable[[Account], Allowed | None]) -> int | None:
+        """Note what `decide` says may be spent from now on; the number of its line, or None where it says nothing.
+
+        As `reserve`: nobody else charges meanwhile, and what `decide` raises goes through.
+        """
+        with self._writing("allow") as write:
+            allowed = decide(self._account)
+            return None if allowed is None else write(allowed)
+
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
         with self._lock, self._translated():
@@ -191,15 +188,14 @@ class Store:
     @contextlib.contextmanager
     def _writing(self, name: str) -> Iterator[Callable[[Entry], int]]:
         """A transaction, and what writes one line in it; the account moves on only when it is on the disk."""
-        written: list[tuple[int, bytes, Entry]] = []
+        written: list[Line] = []
 
         def write(entry: Entry) -> int:
-            number, body = self._number + 1, body_of(entry)
-            digest = chained(self._digest, number, body)
+            line = self._chain.draft(entry, self._key)
             self._step(f"{name}: decided")
-            self._connection.execute(_INSERT, (number, body, digest))
-            written.append((number, digest, entry))
-            return number
+            self._connection.execute(INSERT, row_of(line))
+            written.append(line)
+            return line.number
 
         with self._lock, self._translated():
             self._usable()
@@ -207,6 +203,8 @@ class Store:
             try:
                 self._step(f"{name}: begun")
                 self._catch_up()
+                self._move_anchor()  # of a line by another process, or one whose anchor could not be written then
+                self._step(f"{name}: caught up")
                 yield write
                 self._step(f"{name}: written")
                 self._connection.execute("COMMIT")
@@ -214,36 +212,64 @@ class Store:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
-            for number, digest, entry in written:
-                self._account.take(number, entry)
-                self._number, self._digest = number, digest
+            for line in written:
+                self._account.take(line.number, line.entry)
+                self._chain.advance(line)
+            self._step(f"{name}: kept")
+            self._move_anchor()
             self._step(f"{name}: done")
 
     def _catch_up(self) -> None:
         """Take the lines that came since, checking each."""
-        rows = self._connection.execute(
-            "SELECT number, body, digest FROM entries WHERE number > ? ORDER BY number", (self._number,)
-        )
-        for number, body, digest in rows:
-            if number != self._number + 1:
-                raise CorruptError(self._damaged(f"line {number} follows line {self._number}"))
-            if not isinstance(body, bytes) or digest != chained(self._digest, number, body):
-                raise CorruptError(self._damaged(f"line {number} does not continue the chain"))
+        for row in self._connection.execute(LINES, (self._chain.number,)):
+            line = self._chain.read(row)
             try:
-                entry = entry_from(body)
-                self._account.take(number, entry)
+                self._account.take(line.number, line.entry)
             except EntryError as error:
-                raise VersionError(
-                    f"{self.path}: line {number}: {error}; go on with the version that wrote it"
-                ) from error
-            self._number, self._digest = number, digest
+                raise unknown(self.path, line.number, error) from error
+
+    def _statement(self) -> Anchor:
+        heading, now = self._heading(), int(self._clock())
+        if self._key is None and heading.key:
+            raise LedgerError(f"{self.path}: opened without its key; open it with the key to have it anchored")
+        return anchored(heading.asset, heading.identity, self._chain.number, self._chain.digest, now, self._key)
+
+    def _move_anchor(self) -> None:
+        """Bring the anchor to the last line; after an error nothing is granted, and the next write begins here."""
+        if self._anchor is not None and self._anchored < self._chain.number:
+            anchor = self._statement()
+            self._anchor.move(anchor, self._heading().key)
+            self._anchored = anchor.number
+
+    def _confirm(self, anchor: AnchorFile) -> None:
+        """Hold the ledger against its anchor; raises `AnchorError` or `RollbackError`."""
+        found = anchor.read(self._heading().key)
+        if found is None:
+            raise AnchorError(
+                f"{anchor.path}: no anchor, so nobody knows whether {self.path} is the newest; mount its volume or restore "
+                f"it. If it is lost, make sure that the ledger is the newest, and `tacit ledger anchor` makes it anew"
+            )
+        last, where = self._chain.number, f"{anchor.path}, which names line {found.number}"
+        if found.number > last:
+            raise RollbackError(
+                f"{self.path}: an older copy: it ends with line {last}, and its anchor held ({where}); restore the newest "
+                f"copy with its -wal file"
+            )
+        row = self._connection.execute("SELECT digest FROM entries WHERE number = ?", (found.number,)).fetchone()
+        if row is None or row[0].hex() != found.digest:
+            raise RollbackError(f"{self.path}: not the ledger that its anchor knows ({where}); restore that one")
+        if found.number < last - 1:
+            raise RollbackError(
+                f"{anchor.path}: an older copy of the anchor: it names line {found.number}, and {self.path} ends with line "
+                f"{last}; restore the newest. If it is lost, `tacit ledger anchor` makes it anew"
+            )
 
     def _verify(self, asset: str) -> None:
         """Read everything once, and make sure that it can be written to."""
         connection = self._connection
         (kind,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if kind != _APPLICATION:
+        if kind != APPLICATION:
             raise CorruptError(self._damaged("not a ledger"))
         if version != VERSION:
             raise VersionError(
@@ -258,13 +284,15 @@ class Store:
         connection.execute("BEGIN IMMEDIATE")
         try:
             schema = connection.execute("SELECT sql FROM sqlite_master").fetchall()
-            if schema != [(_TABLE,)]:
+            if schema != [(TABLE,)]:
                 raise CorruptError(self._damaged("its tables are not those of a ledger"))
             found = connection.execute("PRAGMA integrity_check(1)").fetchone()
             if found != ("ok",):
                 raise CorruptError(self._damaged("the database contradicts itself"))
             self._catch_up()
             heading = self._heading()
+            if self._anchor is not None:
+                self._confirm(self._anchor)
             if heading.asset != asset:
                 raise AssetError(
                     f"{self.path}: the ledger of asset {heading.asset!r}, not of {asset!r}; give each asset its own"
@@ -275,13 +303,13 @@ class Store:
         # Lines whose sync once failed may be in memory only: written again, into the file itself. While another process
         # reads, this does nothing; that process has synced its own.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if self._key is not None or not heading.key:
+            self._move_anchor()
 
     def _heading(self) -> Heading:
-        row = self._connection.execute("SELECT body FROM entries WHERE number = 0").fetchone()
-        entry = entry_from(row[0]) if row else None
-        if not isinstance(entry, Heading):
+        if self._chain.heading is None:
             raise CorruptError(self._damaged("it has no heading"))
-        return entry
+        return self._chain.heading
 
     def _usable(self) -> None:
         if os.getpid() != self._process:
@@ -299,23 +327,9 @@ class Store:
             if isinstance(fault, CorruptError) or code_of(error) == sqlite3.SQLITE_IOERR:
                 self._broken = fault
             raise fault from error
-        except CorruptError as error:
+        except (CorruptError, RollbackError, SignatureError) as error:
             self._broken = error
             raise
 
     def _damaged(self, what: str) -> str:
-        return f"{self.path}: damaged ({what}); restore it with its -wal file from a copy made since its last charge"
-
-
-def _look(path: Path) -> None:
-    """Raise `MissingError` or `CorruptError` for what SQLite would take for a new database."""
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError as error:
-        raise MissingError(
-            f"{path}: no ledger; restore it, or make one with `create` if this asset was never used"
-        ) from error
-    except OSError as error:
-        raise ReadOnlyError(f"{path}: cannot be reached ({error.strerror or error}); change its permissions") from error
-    if not path.is_file() or size == 0:
-        raise CorruptError(f"{path}: damaged (empty, or no file); restore it from a copy made since its last charge")
+        return damaged(self.path, what)

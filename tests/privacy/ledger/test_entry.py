@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tacit.privacy.claim import Observer
 from tacit.privacy.event import Composed, DiscreteGaussian, Gaussian, NonPrivate, Poisson, Repeated, Skellam, Tuned
+from tacit.privacy.ledger.allowance import Allowed, Limit
 from tacit.privacy.ledger.entry import (
     START,
     Address,
+    Anchored,
     Committed,
     Currency,
     Entry,
@@ -55,10 +57,19 @@ COUNTS = st.integers(0, 2**61)
 NAMES = st.text("abcäß .-:/", min_size=1, max_size=20)
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
 TIMES = st.integers(-(2**40), 2**40)
+EPSILONS = st.floats(0, exclude_min=True)
+LIMITS = st.sets(st.sampled_from(["asset", "run", "server"]), min_size=1).flatmap(
+    lambda scopes: st.tuples(
+        *(st.builds(Limit, st.just(each), EPSILONS, st.sampled_from(["filter", "quota"])) for each in sorted(scopes))
+    )
+)
+DELTAS = st.floats(0, 1, exclude_min=True, exclude_max=True)
 ENTRIES: st.SearchStrategy[Entry] = st.one_of(
-    st.builds(Heading, NAMES, NAMES, TIMES),
-    st.builds(Reserved, st.builds(Address, NAMES, COUNTS, COUNTS), DIGESTS, PRICES, TIMES),
+    st.builds(Heading, NAMES, NAMES, TIMES, st.just("") | DIGESTS),
+    st.builds(Reserved, st.builds(Address, NAMES, COUNTS, COUNTS), DIGESTS, PRICES, TIMES, st.just("") | DIGESTS),
     st.builds(Committed, COUNTS, DIGESTS, TIMES),
+    st.builds(Allowed, CURRENCIES, DELTAS, LIMITS, NAMES, TIMES, st.just("") | NAMES, st.none() | COUNTS),
+    st.builds(Anchored, NAMES, TIMES),
 )
 PRICE = Price(Currency("owner", "zero-out", Observer("server")), Gaussian(2.0), 1e-9)
 LINE = Reserved(Address("run", 3, 1), "a" * 64, PRICE, 1_700_000_000)
@@ -77,14 +88,14 @@ ROWS = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambd
 
 @given(st.binary(max_size=80) | ROWS.map(lambda row: json.dumps(row).encode()))
 def test_anything_else_is_no_line(body: bytes) -> None:
-    with pytest.raises(EntryError, match="not a line of ledger format 1"):
+    with pytest.raises(EntryError, match="not a line of ledger format 2"):
         entry_from(body)
 
 
 CHANGES: dict[str, Any] = {
     "kind": "refunded", "run": "", "round": -1, "attempt": True, "request": "A" * 64, "unit": "patient",
     "relation": "none", "observer": "nobody", "colluders": -1, "adversary": "kind", "basis": "hope",
-    "delta_extra": 2.0, "event": {"event": "os.system"}, "time": 1.5,
+    "delta_extra": 2.0, "event": {"event": "os.system"}, "time": 1.5, "server": 7,
 }  # fmt: skip
 
 
@@ -105,7 +116,7 @@ def test_another_text_of_the_same_line_is_no_line() -> None:
 
 
 def test_a_later_format_is_refused() -> None:
-    body = body_of(Heading("ward3", "1", 0)).replace(b'"format":1', b'"format":2')
+    body = body_of(Heading("ward3", "1", 0)).replace(b'"format":2', b'"format":3')
     with pytest.raises(EntryError, match="unknown kind"):
         entry_from(body)
 
@@ -144,7 +155,7 @@ def test_the_chain_s_first_line() -> None:
     """By hand: SHA-256 of the tag, eight zero bytes, 32 zero bytes, and the body."""
     import hashlib
 
-    assert chained(START, 0, b"{}") == hashlib.sha256(b"tacit ledger 1\0" + bytes(8) + bytes(32) + b"{}").digest()
+    assert chained(START, 0, b"{}") == hashlib.sha256(b"tacit ledger 2\0" + bytes(8) + bytes(32) + b"{}").digest()
 
 
 def test_a_price_is_read_off_a_claim() -> None:
