@@ -153,7 +153,7 @@ class Federation:
         """One attempt of the real coordinator, whose frames `change` replaces on their way."""
         requests = tuple(replace(first, owner=index, cohort=None) for index in MEMBERS)
         line = agreed(replace(first, owner=MEMBERS[0]), LEARNER).pipeline
-        phases = MaskedRounds(Directory(ROSTER, lambda owner: owner, public))(requests, 1.0, line)
+        phases = MaskedRounds(lambda: Directory(ROSTER, lambda owner: owner, public))(requests, 1.0, line)
         replies: list[Reply] = []
         try:
             phase = next(phases)
