@@ -78,12 +78,14 @@ class Agent:
         if seed is not None:
             _only_loopback(self._identity)
             torch.set_num_threads(1)  # the bits must not depend on the machine
-        self._assets = open_assets(load_settings(home.settings_file), home.root)
+        settings = load_settings(home.settings_file)
+        self._assets = open_assets(settings, home.root)
         self._owner = self._identity.coordinator.number - 1
         circles = Company(self._identity)
         running = Running()
         self._desks = {
-            name: Desk(home, self._assets, name, self._owner, seed, circles, running) for name in self._assets.names
+            name: Desk(home, self._assets, name, self._owner, seed, circles, running, settings.ledger.anchor)
+            for name in self._assets.names
         }
         self._stopping = threading.Event()
         self._awake = threading.Event()

@@ -269,6 +269,13 @@ def cost_faults(offer: Offer, account: Account) -> Iterator[Refusal]:
             f"ε = {offer.life_limit:g} (so far {offer.used:.1%}), {against}",
             "add noise or run fewer rounds",
         )
+    elif not offer.fits_server:
+        yield Refusal(
+            "budget-server",
+            f"with {offer.rounds - offer.charged} more rounds this server would have cost the asset more than "
+            f"ε = {offer.server_limit:g}, which is what one server may cost, {against}",
+            "add noise or run fewer rounds",
+        )
     elif not offer.fits_run:
         yield Refusal(
             "budget-run",

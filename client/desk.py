@@ -5,32 +5,36 @@ Whoever carries the requests to it, the same checks stand before the data: the a
 
 from __future__ import annotations
 
+import time
+
 from ..privacy.entropy import Entropy, SeededEntropy, SystemEntropy
-from ..privacy.ledger.store import Store, create
 from ..strategies import keyfile
 from ..strategies.federation import learner_for
 from ..strategies.messages import Request
 from ..tasks.device import device_named
 from .approvals import Approvals
-from .assets import Asset, Assets, ledger_file
+from .assets import Asset, Assets
+from .budget import settle
 from .guard import Guard, SeededGuard
 from .home import ClientHome
 from .replies import Replies
 from .running import Running
 from .session import Session
 from .turn import Circles, no_circle
+from .vault import open_vault
 from .worker import Worker
 
 
 class Desk:
     """What the asset called `name` is worked with: its ledger, its session, and the worker of the newest run.
 
-    Raises `LedgerError`: also where there are replies, but the ledger that paid for them is gone.
+    `anchor` is the folder of anchors that the settings name. Raises `LedgerError`: also where there are replies, but the ledger
+    that paid for them is gone, and where the policy permits more than the ledger; `KeyFileError`.
     """
 
     def __init__(
         self, home: ClientHome, assets: Assets, name: str, owner: int, seed: int | None, circles: Circles = no_circle,
-        running: Running | None = None,
+        running: Running | None = None, anchor: str | None = None,
     ) -> None:  # fmt: skip
         policy = assets.policy
         self._assets, self._owner = assets, owner
@@ -40,19 +44,26 @@ class Desk:
             (asset, learner_for(asset.task, seed or 0, device)) for asset in assets.held if asset.name == name
         ]
         self._worker: tuple[str, Asset, Worker] | None = None
-        ledger, replies = ledger_file(home.ledgers, name), home.replies / name
-        for folder in (home.ledgers, home.replies):
-            keyfile.folder(folder)
-        if not ledger.exists() and not replies.exists():
-            create(ledger, name)
-        self.store = Store(ledger, name)
+        keyfile.folder(home.replies)
+        self.store = open_vault(home, anchor, name)
+        try:
+            settle(self.store, policy, time.time)
+        except BaseException:
+            self.store.close()
+            raise
         running = Running() if running is None else running  # one for all assets of an agent: its policy counts runs
         guard = Guard(
-            policy, name, assets.installed, Approvals(home.pending), under_way=running.now, permitted=running.permitted
+            policy,
+            name,
+            assets.installed,
+            Approvals(home.pending),
+            under_way=running.now,
+            permitted=running.permitted,
+            server=self.store.server,
         )
         permits = guard if seed is None else SeededGuard(guard)
         self.session = Session(
-            self.worker, permits, self.store, Replies(replies), policy.work.attempts, circles=circles
+            self.worker, permits, self.store, Replies(home.replies / name), policy.work.attempts, circles=circles
         )
 
     def worker(self, request: Request) -> Worker:

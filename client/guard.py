@@ -44,6 +44,7 @@ class Guard:
     `clock`      the local wall-clock time
     `under_way`  the runs that are being worked on now, this request's own included or not
     `permitted`  is told of each request that passes, before it is charged
+    `server`     whose requests these are, as the ledger notes it
     """
 
     policy: PolicyFrame
@@ -53,6 +54,7 @@ class Guard:
     clock: Callable[[], datetime] = datetime.now
     under_way: Callable[[], Set[str]] = field(default=_nothing)
     permitted: Callable[[Request], None] = field(default=_unheard)
+    server: str = ""
 
     def check(self, request: Request, plan: Plan, spent: Account) -> Price:
         """The price of one attempt, if the policy permits it beside what was `spent`; else raises `RefusedError`.
@@ -62,7 +64,7 @@ class Guard:
         timing = timing_faults(self.policy, request, self.clock(), self.under_way())
         for fault in chain(plan_faults(self.policy, self.installed, request, plan, spent), timing):
             raise refused(fault)
-        offer = offer_of(self.policy, self.asset, request, plan, spent)
+        offer = offer_of(self.policy, self.asset, request, plan, spent, self.server)
         for fault in cost_faults(offer, spent):
             raise refused(fault)
         if self.policy.approve_first:
@@ -108,15 +110,21 @@ class Opinion:
 
 
 def opinion(
-    policy: PolicyFrame, asset: str, installed: Mapping[str, str], request: Request, plan: Plan, spent: Account
+    policy: PolicyFrame,
+    asset: str,
+    installed: Mapping[str, str],
+    request: Request,
+    plan: Plan,
+    spent: Account,
+    server: str = "",
 ) -> Opinion:
-    """What the guard of `asset` would say to `request` at a permitted hour, approval aside, with every reason."""
+    """What the guard of `asset` would say to `request` of `server` at a permitted hour, approval aside, with every reason."""
     faults = list(plan_faults(policy, installed, request, plan, spent))
     if any(fault.code in ("unit", "relation", "rounds") for fault in faults):
         # Of another unit or relation, or an unknown schedule, the policy's own budget has nothing to say.
         return Opinion(tuple(faults), None)
     try:
-        offer = offer_of(policy, asset, request, plan, spent)
+        offer = offer_of(policy, asset, request, plan, spent, server)
     except RefusedError as error:
         return Opinion((*faults, error.refusal), None)
     return Opinion((*faults, *cost_faults(offer, spent)), offer)

@@ -10,6 +10,7 @@
 | `roster.json`                 | the newest roster, signed by the coordinator                     | yes               |
 | `approvals.json`              | which entries were checked, signed by this owner                 | yes               |
 | `ledgers/`                    | one ledger per asset: what was spent                             | yes, above all    |
+| `anchors/`                    | how far each ledger came, unless `[ledger] anchor` names another place | yes         |
 | `replies/`, `pending/`        | replies not yet acknowledged; runs that wait for approval        | yes               |
 | `node.json`                   | the node's number at the coordinator                             | no                |
 | `control.sock`, `logs/`       | how the agent is talked to; what it says                         | no                |
@@ -90,6 +91,11 @@ class ClientHome:
     def ledgers(self) -> Path:
         """The folder of ledgers."""
         return self.root / "ledgers"
+
+    @property
+    def anchors(self) -> Path:
+        """The folder of anchors, unless the settings name another one."""
+        return self.root / "anchors"
 
     @property
     def replies(self) -> Path:

@@ -31,22 +31,25 @@ _USUAL: tuple[Event, ...] = (Gaussian(10.0), Poisson(0.01, Gaussian(1.0)))
 class Life:
     """The life of an asset under a policy. `event` stands for the first one where nothing was charged yet.
 
+    With a `server`, the part of it that was charged for that server, within the policy's ε for one: the same filters at the
+    same orders, so no output of any server has a say in them.
+
     Methods raise `AccountingError` where an event cannot be accounted.
     """
 
-    def __init__(self, policy: PolicyFrame, account: Account, event: Event) -> None:
+    def __init__(self, policy: PolicyFrame, account: Account, event: Event, server: str | None = None) -> None:
         charges = account.records()
         first = charges[0].reserved.price.event if charges else event
         shares = ((first, _FIRST), *((usual, _OTHERS) for usual in _USUAL))
-        self.limit = policy.epsilon
+        self.limit = policy.epsilon if server is None or policy.epsilon_server is None else policy.epsilon_server
         self._filters = [
-            Filter(policy.relation, policy.delta * share, policy.epsilon, typical)
+            Filter(policy.relation, policy.delta * share, self.limit, typical)
             for typical, share in shares
-            if math.isfinite(policy.epsilon)  # without a limit there is nothing to count
+            if math.isfinite(self.limit)  # without a limit there is nothing to count
         ]
-        self._variation = account.delta_extra(policy.currency)
+        self._variation = account.delta_extra(policy.currency, server=server)
         self._delta = policy.delta
-        for each, count in account.events(policy.currency).items():
+        for each, count in account.events(policy.currency, server=server).items():
             self._take(repeated(each, count))
 
     def affords(self, event: Event, count: int, variation: float) -> bool:

@@ -7,12 +7,13 @@ The owner believes no number that the server could have chosen in its own favour
 - No draw of owners amplifies. The server made the draw; and an owner who is charged when it is asked, and only then, pays for
   a round that it knows it was drawn for. Who counts on a draw has to pay for every round, asked or not.
 
-Two budgets, because two things may react to what was released:
+Budgets of two kinds, because two things may react to what was released:
 
 | budget | holds what may vary                                | by                                                       |
 |--------|----------------------------------------------------|----------------------------------------------------------|
 | run    | nothing: every round is the event of the first one | the accountant's ε of so many releases (`spend.Quota`)   |
 | life   | events, number and order of runs, all adaptively   | Rényi filters (`life`)                                   |
+| server | the same, of what was charged for one server        | the same filters                                         |
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ class Offer:
     fits_life: bool
     used: float
     after: float
+    server_limit: float = math.inf
+    fits_server: bool = True
 
     @property
     def epsilon(self) -> float:
@@ -154,8 +157,10 @@ def price_of(policy: PolicyFrame, plan: Plan, recipe: Recipe) -> Price:
     )
 
 
-def offer_of(policy: PolicyFrame, asset: str, request: Request, plan: Plan, account: Account) -> Offer:
-    """The offer that a request is part of; raises `RefusedError` where no ε can be stated, or none but infinity."""
+def offer_of(
+    policy: PolicyFrame, asset: str, request: Request, plan: Plan, account: Account, server: str = ""
+) -> Offer:
+    """The offer of `server` that a request is part of; raises `RefusedError` where no ε can be stated, or none but infinity."""
     price = price_of(policy, plan, request.recipe)
     if isinstance(price.event, NonPrivate) and math.isfinite(policy.epsilon):
         observer = price.currency.observer
@@ -169,6 +174,9 @@ def offer_of(policy: PolicyFrame, asset: str, request: Request, plan: Plan, acco
     try:
         life, rest = Life(policy, account, price.event), rounds - charged
         used, fits_life = life.used, life.affords(price.event, rest, price.delta_extra)
+        fits_server = policy.epsilon_server is None or Life(policy, account, price.event, server).affords(
+            price.event, rest, price.delta_extra
+        )
         life.charge(price.event, rest)
         # The run's own ε can take an accountant long; where the life refuses, nobody waits for it.
         fits_run = fits_life and _fits(price, rounds, policy.delta, policy.run_limit)
@@ -177,6 +185,7 @@ def offer_of(policy: PolicyFrame, asset: str, request: Request, plan: Plan, acco
     return Offer(
         request.run, asset, request.recipe, price, rounds, charged, policy.delta, policy.run_limit, fits_run,
         policy.epsilon, fits_life, used, life.used,
+        math.inf if policy.epsilon_server is None else policy.epsilon_server, fits_server,
     )  # fmt: skip
 
 

@@ -108,7 +108,12 @@ class PolicyFrame(Frame):
     epsilon_run: float | None = Field(
         default=None, gt=0, description="largest ε of one run; that of the life if left out"
     )
-    delta: float = Field(gt=0, lt=1, description="δ of both; far below one over the number of protected units")
+    epsilon_server: float | None = Field(
+        default=None,
+        gt=0,
+        description="largest ε of one asset for one server, over all its runs; that of the life if left out",
+    )
+    delta: float = Field(gt=0, lt=1, description="δ of all; far below one over the number of protected units")
     clip: float | None = Field(default=None, gt=0, description="longest clipping norm; a clip is then required")
     noise_multiplier: float | None = Field(
         default=None, gt=0, description="least noise over the sensitivity, counted at the smallest cohort"
@@ -134,7 +139,7 @@ class PolicyFrame(Frame):
             window(text)  # `HoursError` is a `ValueError`, which becomes this field's fault
         return value
 
-    @field_validator("epsilon", "epsilon_run", "delta", "clip", "noise_multiplier", mode="before")
+    @field_validator("epsilon", "epsilon_run", "epsilon_server", "delta", "clip", "noise_multiplier", mode="before")
     @classmethod
     def _numbers_are_numbers(cls, value: Any) -> Any:
         if value is not None and (isinstance(value, bool | str) or math.isnan(value)):
@@ -148,10 +153,9 @@ class PolicyFrame(Frame):
                 f"smallest_cohort = {self.smallest_cohort} with colluders = {self.colluders} leaves nobody honest in a sum; "
                 f"raise the one or lower the other"
             )
-        if self.epsilon_run is not None and self.epsilon_run > self.epsilon:
-            raise ValueError(
-                f"epsilon_run = {self.epsilon_run:g} is above epsilon = {self.epsilon:g} of the asset's life; lower it"
-            )
+        for key, value in (("epsilon_run", self.epsilon_run), ("epsilon_server", self.epsilon_server)):
+            if value is not None and value > self.epsilon:
+                raise ValueError(f"{key} = {value:g} is above epsilon = {self.epsilon:g} of the asset's life; lower it")
         uses = [task.row for task in self.tasks]
         twice = next((row["use"] for index, row in enumerate(uses) if row in uses[:index]), None)
         if twice is not None:

@@ -51,8 +51,8 @@ class Preview:
         }
 
 
-def preview(config: Config, settings: Settings, ledgers: Path) -> Preview:
-    """What the owner of `settings` would answer to the first request of a run of `config`; ledgers lie in `ledgers`.
+def preview(config: Config, settings: Settings, ledgers: Path, server: str = "") -> Preview:
+    """What the owner of `settings` would answer `server` to the first request of a run of `config`; ledgers lie in `ledgers`.
 
     Code is looked up among installed packages only, and only what the policy permits is run: the file comes from somebody
     else. Raises `ConfigError` for a file or settings that cannot be used, `LedgerError` for a ledger that cannot be relied on.
@@ -74,7 +74,7 @@ def preview(config: Config, settings: Settings, ledgers: Path) -> Preview:
     ledger = ledger if ledger is not None and ledger.exists() else None
     try:
         plan = agreed(request, learner)
-        heard = opinion(policy, asset or "", installed, request, plan, _spent(ledger, asset))
+        heard = opinion(policy, asset or "", installed, request, plan, _spent(ledger, asset), server)
     except RefusedError as error:
         heard = Opinion((error.refusal,), None)
     return Preview(policy, asset, heard, ledger)

@@ -32,6 +32,7 @@ Code: TypeAlias = Literal[
     "schedule",  # not what the run's earlier rounds were
     "claim",  # no sound claim exists
     "budget-run",  # one run may not cost so much
+    "budget-server",  # one server may not cost so much
     "budget-life",  # the asset may not cost so much over its life
     "ledger",  # what was spent cannot be added to, or cannot be read
     "hours",  # outside the permitted hours

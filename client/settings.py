@@ -23,10 +23,20 @@ class AssetFrame(Frame):
     )
 
 
+class LedgerFrame(Frame):
+    """Where ledgers are anchored."""
+
+    anchor: str | None = Field(
+        default=None, min_length=1,
+        description="folder of the anchors, best on another volume: without it an old ledger is noticed less surely",
+    )  # fmt: skip
+
+
 class Settings(Frame):
     """The whole file. Assets are named by their tables, `[assets.ward3]`; each has a ledger of its own."""
 
     policy: PolicyFrame
+    ledger: LedgerFrame = LedgerFrame()
     assets: dict[str, AssetFrame] = Field(min_length=1)
 
     @field_validator("assets")

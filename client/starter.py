@@ -29,6 +29,10 @@ approve_first = true        # a person decides on every run: tacit client approv
 use = "breast-cancer"
 options = { model = "logistic" }
 
+# Where it is noted how far the ledgers came, so that an older copy of one is refused: best a folder on another volume.
+#[ledger]
+#anchor = "/other/volume/tacit"
+
 # The data: take away the three #, and give the file. Relative paths begin in this folder.
 #[assets.ward3]
 #task = "breast-cancer"

@@ -75,7 +75,8 @@ class Guarded:
         request = request_from(frame)
         home = ClientHome(self.root.absolute())
         with FolderLock(home.root):
-            assets = open_assets(load_settings(home.settings_file), home.root)
+            settings = load_settings(home.settings_file)
+            assets = open_assets(settings, home.root)
             try:
                 if seed is not None:
                     raise RefusedError(
@@ -84,6 +85,6 @@ class Guarded:
                 asset = assets.find(request.recipe.terms.task)
             except RefusedError as refusal:
                 return refusal_of(request, self.owner, refusal).to_bytes()
-            desk = Desk(home, assets, asset.name, self.owner, None)
+            desk = Desk(home, assets, asset.name, self.owner, None, anchor=settings.ledger.anchor)
             with contextlib.closing(desk.store):
                 return desk.session.handle(frame)

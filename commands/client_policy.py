@@ -40,9 +40,13 @@ def check(
     from ..client.settings import load_settings
 
     owner = load_settings(policy)
+    from ..client.home import ClientHome
+    from ..client.identity import recorded
     from ..client.preview import preview
 
-    found = preview(config, owner, policy.absolute().parent / "ledgers")
+    home = ClientHome(policy.absolute().parent)
+    server = recorded(home).key if home.coordinator.exists() else ""
+    found = preview(config, owner, home.ledgers, server)
     if as_json:
         from .screen import show_json
 

@@ -28,13 +28,15 @@ from pathlib import Path
 from typing import Any
 
 from ..config import ConfigError, parse
-from ..privacy.ledger.store import Store, create
+from ..privacy.ledger.creation import create
+from ..privacy.ledger.store import Store
+from ..strategies import keyfile
 from ..strategies.control import ControlServer, DeclinedError, Methods
 from .answer import SuperLinkError
 from .authority import pin_of
 from .control import COORDINATOR
 from .flower import Address
-from .home import ServerHome
+from .home import ServerHome, anchor_file
 from .members import Members
 from .metrics import Metrics
 from .performance import perform
@@ -83,10 +85,11 @@ class Conductor:
                     time.sleep(_AGAIN)
 
     def _ledger(self) -> Store:
-        """The ledger of what was released; made only where nothing was ever run. Raises `LedgerError`."""
+        """The ledger of what was released; made only where nothing was ever run. Raises `LedgerError`, `KeyFileError`."""
+        key, anchor = keyfile.ed25519_key(self._home.signing_key), anchor_file(self._home)
         if not self._home.ledger.exists() and not self._runs.all():
-            create(self._home.ledger, LEDGER)
-        return Store(self._home.ledger, LEDGER)
+            create(self._home.ledger, LEDGER, key=key, anchor=anchor)
+        return Store(self._home.ledger, LEDGER, key=key, anchor=anchor)
 
     def _take(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         try:

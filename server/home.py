@@ -8,6 +8,7 @@
 | `registry.sqlite`          | who is enrolled, who is invited (`server.registry`)               | yes          |
 | `flower/`                  | the SuperLink's database, secret and home                         | yes          |
 | `runs/`, `ledger.sqlite`   | run folders with their checkpoints; what was released             | yes          |
+| `anchors/`                 | how far the ledger came, unless `[ledger]` names another place    | yes          |
 | `metrics.token`            | what a scraper of the metrics shows                               | no, secret   |
 | `logs/`, `control.sock`    | what the daemon says; how it is talked to                         | no           |
 | `tacit-server.service`     | a systemd unit for this folder                                    | no           |
@@ -98,6 +99,11 @@ class ServerHome:
         return self.root / "ledger.sqlite"
 
     @property
+    def anchors(self) -> Path:
+        """The folder of the ledger's anchor, unless the settings name another one."""
+        return self.root / "anchors"
+
+    @property
     def logs(self) -> Path:
         """Log files of the daemon and its children."""
         return self.root / "logs"
@@ -163,25 +169,48 @@ class ServerSettings(Frame):
         return f"{host}:{endpoint(address)[1]}"
 
 
+class LedgerSettings(Frame):
+    """The `[ledger]` table."""
+
+    anchor: str | None = Field(
+        default=None, min_length=1, description="folder of the ledger's anchor, best on another volume"
+    )
+
+
 class Settings(Frame):
     """The whole of `server.toml`."""
 
     server: ServerSettings
+    ledger: LedgerSettings = LedgerSettings()
 
 
 def settings(home: ServerHome) -> ServerSettings:
     """The settings of a home; raises `HomeError` or `ConfigError` with every fault."""
+    return _whole(home).server
+
+
+def anchor_file(home: ServerHome) -> Path:
+    """Where the ledger of a home is anchored; raises `HomeError` or `ConfigError`."""
+    folder = _whole(home).ledger.anchor
+    return (home.anchors if folder is None else home.root / folder) / "server.anchor"
+
+
+def _whole(home: ServerHome) -> Settings:
     path = home.checked().settings_file
     try:
-        return as_settings(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
+        return _checked(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}; mend the line") from error
 
 
 def as_settings(values: Mapping[str, Any], where: str) -> ServerSettings:
     """The settings in a mapping; raises `ConfigError` with every fault. `where` is the file, for errors."""
+    return _checked(values, where).server
+
+
+def _checked(values: Mapping[str, Any], where: str) -> Settings:
     try:
-        return framed(Settings, values).server
+        return framed(Settings, values)
     except ConfigError as error:
         raise ConfigError("\n".join(f"{where}: {line}" for line in str(error).splitlines())) from None
 
@@ -202,4 +231,8 @@ address = {address}
 enrolment = {enrolment}
 # Where Prometheus may scrape metrics: loopback only, with the token in metrics.token (`credentials_file`).
 # metrics = "127.0.0.1:9464"
+
+# Where it is noted how far the ledger came, so that an older copy of it is refused: a folder on another volume.
+# [ledger]
+# anchor = "/other/volume/tacit"
 """

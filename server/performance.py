@@ -20,6 +20,7 @@ import torch
 from ..config import ConfigError
 from ..privacy.claim import ClaimError
 from ..privacy.entropy import Entropy, SeededEntropy, SystemEntropy
+from ..privacy.ledger.allowance import Allowed, Limit
 from ..privacy.ledger.durable import DurableLedger
 from ..privacy.ledger.entry import Currency, Price, price_of
 from ..privacy.ledger.memory import BudgetError, Ledger, MemoryLedger, entry_from
@@ -187,7 +188,10 @@ def _ledger(
     privacy, event = federation.config.privacy, federation.round_event(federation.pipeline)
     currency = Currency(privacy.unit, privacy.relation, federation.observer)
     price = price_of(claims[0]) if claims else Price(currency, event)
-    ledger = DurableLedger(store, run.name, federation.config.digest(), price, budget)
+    # The schedule is fixed before its first round, so a quota keeps it (`strategies.budget`).
+    limit = Limit("run", federation.config.budget.epsilon, "quota")
+    allowed = Allowed(currency, federation.delta, (limit,), "federation.toml", int(time.time()))
+    ledger = DurableLedger(store, run.name, federation.config.digest(), price, budget, allowed)
     return ledger, ledger.next_attempt
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from ..event import Event
 from .account import Account
+from .allowance import Allowed
 from .entry import Address, Price
+from .errors import AllowanceError
 from .memory import Budget, BudgetError, Entry
 from .store import Store
 
@@ -19,17 +21,24 @@ if TYPE_CHECKING:
 class DurableLedger:
     """The charges of `run` in `store` under one budget, those of an earlier process included.
 
+    `allowed` is what the run may cost, as the ledger notes it before the first charge; where it says something else already,
+    that stands and this is refused with `AllowanceError`.
+
     `price` says in what the run's events are charged (its own event is not read); `config` is the SHA-256 of the
     configuration, in hexadecimal. A release of a round and attempt that were charged before is refused: it would be a
     second release at one price. A run that goes on after a crash asks `next_attempt`.
     """
 
-    def __init__(self, store: Store, run: str, config: str, price: Price, budget: Budget) -> None:
+    def __init__(
+        self, store: Store, run: str, config: str, price: Price, budget: Budget, allowed: Allowed | None = None
+    ) -> None:
         self._store = store
         self._run = run
         self._config = config
         self._price = price
         self._budget = budget
+        if allowed is not None:
+            _allow(store, replace(allowed, run=run))
         for entry in self.entries:
             budget.charge(entry.event)
 
@@ -61,3 +70,17 @@ class DurableLedger:
         opened = release._reveal()
         self._store.commit(number, hashlib.sha256(opened.total.contiguous().numpy().tobytes()).hexdigest())
         return opened
+
+
+def _allow(store: Store, allowed: Allowed) -> None:
+    def decide(account: Account) -> Allowed | None:
+        standing = account.standing(allowed.run)
+        if standing is None:
+            return allowed
+        if not standing.allowed.same(allowed):
+            raise AllowanceError(
+                f"{store.path}: line {standing.number} allows run {allowed.run} another budget; start a new run for this one"
+            )
+        return None
+
+    store.allow(decide)

@@ -74,7 +74,7 @@ class Store:
         self.path = path
         self._key = key
         self._anchor = None if anchor is None else AnchorFile(anchor)
-        self._server = server
+        self.server = server
         self._anchored = -1  # the anchor is at least as far
         self._clock = clock
         self._step = step
@@ -156,7 +156,7 @@ class Store:
         with self._writing("reserve") as write:
             if self._account.find(address) is not None:
                 raise TakenError(f"{address} was charged before; a second contribution needs a new attempt")
-            return write(Reserved(address, request, decide(self._account), int(self._clock()), self._server))
+            return write(Reserved(address, request, decide(self._account), int(self._clock()), self.server))
 
     def commit(self, number: int, reply: str) -> None:
         """Note what the charge in line `number` led to; when this returns, the reply may leave. Twice is harmless."""
