@@ -25,6 +25,7 @@ _HOME: dict[str, str] = {
     "folder_for": ".simulation.kept",
     "saved_run": ".simulation.saved",
     "plan": ".simulation.planning",
+    "study": ".simulation.studies.study",
     "Task": ".tasks.task",
     "Examples": ".tasks.examples",
     "IID": ".tasks.partition",

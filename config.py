@@ -148,6 +148,24 @@ class EvaluationFrame(Frame):
     )
 
 
+class StudyFrame(Frame):
+    """What `tacit study` tries; everything else ignores it, and it is no part of a run's configuration.
+
+    In `vary`, a key of the configuration stands before its values (a list), or before a range:
+    `{ from = 0.5, to = 8.0, steps = 5, scale = "log" }`.
+    """
+
+    search: Literal["grid", "random", "adaptive"] = Field(
+        default="grid",
+        description="`grid`: all combinations; `random`: some; `adaptive`: trials go where accuracy against ε still rises",
+    )
+    points: int = Field(
+        default=40, gt=0, description="random: settings to try; adaptive: its trials are this times `seeds`; not for a grid"
+    )
+    seeds: int = Field(default=3, gt=0, le=1000, description="how often a setting is tried, each time under another seed")
+    vary: Row = Field(default={}, description="keys of the configuration, each with the values that it takes")
+
+
 class ServerFrame(Frame):
     """Where a real server listens."""
 
@@ -167,6 +185,7 @@ class Config(Frame):
     budget: BudgetFrame
     evaluation: EvaluationFrame = EvaluationFrame()
     server: ServerFrame = ServerFrame()
+    study: StudyFrame = Field(default=StudyFrame(), exclude=True)  # left out of dumps, so of digests and resolved files
 
     @field_validator("local", "strategy", mode="before")
     @classmethod

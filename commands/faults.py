@@ -84,6 +84,7 @@ CODES: Mapping[str, int] = {
     "tacit.client.agent.AgentError": USAGE,
     "tacit.client.node.NodeError": FAILED,
     "tacit.simulation.transport.SimulationError": FAILED,
+    "tacit.simulation.studies.crew.StudyError": FAILED,
     "tacit.simulation.artefacts.ArtefactError": FAILED,
     "tacit.simulation.flower.RollError": FAILED,
     "tacit.simulation.weights.WeightsError": FAILED,

@@ -22,12 +22,14 @@ from .init import command as init
 from .plan import command as plan
 from .server import app as server
 from .simulate import command as simulate
+from .study import command as study
 from .up import command as up
 
 VERBS: Mapping[str, Callable[..., None]] = {
     "demo": demo,
     "init": init,
     "simulate": simulate,
+    "study": study,
     "up": up,
     "plan": plan,
     "doctor": doctor,

@@ -237,13 +237,16 @@ def prepare(
     device: str = "auto",
     checkpoint: Path | None = None,
     resume: bool = False,
+    task: Task | None = None,
 ) -> Simulation:
     """A simulation ready to run, at its beginning or (`resume`) where its checkpoint stands.
+
+    `task`: what the configuration's task names, where it was looked up before (see `build`).
 
     Raises `ConfigError` for what cannot be run soundly, `CheckpointError` for a checkpoint that cannot be gone on from.
     """
     config, folder = config_of(source, set)
-    federation = build(config, folder)
+    federation = build(config, folder, task)
     entropy = SeededEntropy(seed)
     population = dealt(federation, seed)
     learner = learner_for(federation.task, seed, str(device_named(device)))
@@ -254,7 +257,7 @@ def prepare(
     if engine == "in-memory":
         chosen, why = engine, "real workers on real bytes, one after the other"
         if federation.pipeline.final.masked:
-            protocol = MaskedRounds(roster.directory())
+            protocol = MaskedRounds(roster.directory)
         transport = InMemory(population, learner, entropy, availability, roster=roster)
     else:
         plan = Plan(federation.solver, federation.algorithm, federation.pipeline)

@@ -136,14 +136,16 @@ class Federation:
         return tuple(found)
 
 
-def build(config: Config, folder: Path | None = None) -> Federation:
+def build(config: Config, folder: Path | None = None, task: Task | None = None) -> Federation:
     """The federation of `config`; user tasks are looked up in `folder` first.
+
+    `task`: what `config.task` names, where it was looked up before; whoever builds many keeps its data in memory so.
 
     Raises `ConfigError` (key, value, remedy) for whatever cannot be run or claimed soundly. A `"calibrate"` in a stage or
     the solver is solved here: the smallest noise whose ε, over all rounds, is within the budget.
     """
     try:
-        task = lookup(config.task.use, folder, **config.task.options)
+        task = task or lookup(config.task.use, folder, **config.task.options)
         code = code_of(config.task.use)
     except TaskError as error:
         raise ConfigError(f"task: {error}") from error
