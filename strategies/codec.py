@@ -138,9 +138,20 @@ def pack(elements: NDArray[np.integer[Any]], bits: int) -> NDArray[np.uint8]:
 
 def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.int64]:
     """The `count` ring elements that `pack` wrote. Raises `CodecError` where the length is not exactly theirs."""
+    return _unpacked(packed, bits, count, np.dtype(np.int64))
+
+
+def unpack_narrow(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.unsignedinteger[Any]]:
+    """The same in the narrowest unsigned type that holds `bits` bits: a masked vector, which is only added, needs no more."""
+    _check_bits(bits)
+    width = next(each for each in (8, 16, 32, 64) if bits <= each)
+    return _unpacked(packed, bits, count, np.dtype(f"<u{width // 8}"))
+
+
+def _unpacked(packed: NDArray[np.uint8], bits: int, count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     _check_bits(bits)
     _check_length(packed, bits, count)  # before anything is allocated by a number that came with the bytes
-    elements = np.empty(count, dtype=np.int64)
+    elements = np.empty(count, dtype=dtype)
     unpack_into(packed, bits, elements)
     return elements
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .codec import CodecError, decode, encode, pack, parts, unpack
+from .codec import CodecError, decode, encode, pack, parts, unpack, unpack_narrow
 from .shown import shown
 from .terms import Terms, terms_from
 
@@ -196,7 +196,7 @@ def reply_from(frame: bytes | memoryview) -> Reply:
         if ring is not None:
             if packed.dtype != np.uint8:
                 raise CodecError("ring elements come packed")
-            total = torch.from_numpy(unpack(packed, ring, dim))
+            total = torch.from_numpy(unpack(packed, ring, dim) if step == 1 else unpack_narrow(packed, ring, dim))
         else:
             total = torch.from_numpy(_owned(packed))
         if len(total) != dim:

@@ -129,7 +129,7 @@ class Collector:
             raise self._fault(
                 "malformed", sender, f"a vector {vector.dtype}{list(vector.shape)} for [{parameters.dim}]"
             )
-        if int(vector.min()) < 0 or int(vector.max()) >> parameters.bits:
+        if (vector.dtype.kind == "i" and int(vector.min()) < 0) or int(vector.max()) >> parameters.bits:
             raise self._fault("malformed", sender, f"a vector that leaves the ring of {parameters.bits} bits")
         np.add(self._sum, vector.astype(self._sum.dtype, copy=False), out=self._sum)
         self._answered[sender] = b""

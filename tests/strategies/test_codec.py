@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from tacit.strategies.codec import MAGIC, CodecError, decode, encode, pack, unpack, unpack_into
+from tacit.strategies.codec import MAGIC, CodecError, decode, encode, pack, unpack, unpack_into, unpack_narrow
 
 ARRAYS = st.dictionaries(
     st.text(max_size=8),
@@ -76,6 +76,9 @@ def test_packing_is_written_out(bits: int) -> None:
     flat = np.unpackbits(packed, bitorder="little")[: bits * len(values)]
     assert "".join(map(str, flat[-1000 * bits :])) == row
     assert np.array_equal(unpack(packed, bits, len(values)), values)
+    narrow = unpack_narrow(packed, bits, len(values))
+    assert np.array_equal(narrow, values)
+    assert narrow.itemsize == min(size for size in (1, 2, 4, 8) if bits <= 8 * size)
     for kind in ("<u2", "<i4", "<u4", "<u8"):
         if np.iinfo(kind).max >= 2**bits - 1:
             assert np.array_equal(pack(values.astype(kind), bits), packed)
@@ -104,6 +107,10 @@ def test_packed_bytes_of_another_length_are_refused() -> None:
             pack(np.zeros(1, dtype=np.int64), bits)
         with pytest.raises(CodecError):
             unpack(np.zeros(1, dtype=np.uint8), bits, 1)
+        with pytest.raises(CodecError):
+            unpack_narrow(np.zeros(1, dtype=np.uint8), bits, 1)
+    with pytest.raises(CodecError, match="4 bytes for 2 elements of 20 bits"):
+        unpack_narrow(np.zeros(4, dtype=np.uint8), 20, 2)
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])

@@ -46,6 +46,14 @@ def test_a_masked_round_names_its_cohort_and_a_step_its_payload() -> None:
     assert request_from(REQUEST.to_bytes()).cohort is None
     found = reply_from(Reply("run", 2, 1, (4,), "ok", step=3, payload=b"\0\xff").to_bytes())
     assert (found.step, found.payload, found.total) == (3, b"\0\xff", None)
+
+
+@pytest.mark.parametrize(("bits", "kind"), [(8, torch.uint8), (20, torch.uint32), (40, torch.uint64)])
+def test_a_masked_vector_takes_no_more_memory_than_its_ring_needs(bits: int, kind: torch.dtype) -> None:
+    total = torch.tensor([0, 1, (1 << bits) - 1]).to(kind)
+    found = reply_from(Reply("run", 2, 1, (4,), "ok", total, bits, step=4).to_bytes()).total
+    assert found is not None
+    assert (found.dtype, found.tolist()) == (kind, total.tolist())
     assert reply_from(Reply("run", 2, 1, (4,), "ok", payload=b"").to_bytes()).payload == b""
 
 
