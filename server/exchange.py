@@ -36,6 +36,7 @@ _WHOLE = 1 << 16
 _STEP = 5.0
 _POLL = 0.02
 _SMALL = 4  # pieces
+_PIECE = 5.0  # seconds more for each piece that travels: 1 MiB/s, the slowest line that a large model is meant for
 _SOON = 3.0  # seconds until a request without pieces is sent again for the first time; twice as long each further time
 
 
@@ -59,7 +60,7 @@ class _Phase:
     times: dict[int, int] = field(default_factory=dict)
     away: set[int] = field(default_factory=set)
     fetching: set[int] = field(default_factory=set)
-    heavy: set[int] = field(default_factory=set)
+    heavy: dict[int, int] = field(default_factory=dict)
     answered: set[int] = field(default_factory=set)
     spent: list[str] = field(default_factory=list, repr=False)
 
@@ -168,7 +169,9 @@ class Exchange:
             phase.away.add(owner)
             return
         phase.fetching.add(owner)
-        request, within = phase.asked[owner], min(self._resend, phase.left())
+        # A message is at most twice as long as the model; more pieces than that buy no more time.
+        pieces = min(arrival.pieces, 2 * phase.heavy.get(owner, 0) + 1)
+        request, within = phase.asked[owner], min(self._resend + _PIECE * pieces, phase.left())
 
         def fetch() -> None:
             try:
@@ -222,7 +225,7 @@ class Exchange:
         """Seconds until the request of `owner` is sent again. What was lost in a killed process costs a small request little;
         an owner that is only slow answers all of them with the same bytes."""
         if owner in phase.heavy:
-            return self._resend
+            return self._resend + _PIECE * phase.heavy[owner]
         return min(self._resend, _SOON * 2.0 ** min(phase.times.get(owner, 1) - 1, 30))
 
     def _post(self, phase: _Phase, owners: Sequence[int], written: Mapping[str, str]) -> None:
@@ -245,7 +248,7 @@ class Exchange:
             parcel, before = _wrapped(phase.asked[owner], before, parcel), phase.asked[owner]
             self._carried("sent", len(parcel.letter) + sum(len(piece) for piece in parcel.pieces))
             if parcel.names:
-                phase.heavy.add(owner)
+                phase.heavy[owner] = len(parcel.names)
             mark = hashlib.sha256(b"%d " % owner + parcel.letter).hexdigest()
             id = written.get(mark) or new_id()
             phase.letters[id] = owner

@@ -11,7 +11,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -234,6 +234,32 @@ def test_an_answer_in_another_name_is_no_answer(site: Site) -> None:
             replies = exchange.gather(requests_of("names", torch.ones(10)), 2.0)
         assert [reply.owners for reply in replies] == [(0,)]
         assert torch.equal(replies[0].total, torch.ones(10))  # type: ignore[arg-type]  # an echo has a total
+    finally:
+        exchange.finish()
+
+
+def test_a_large_model_has_the_time_that_it_takes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow line is no lost message: while the pieces of a request or a reply travel, nobody is asked again."""
+    from tacit.client import flower
+
+    asked, upload = Counter[int](), flower.Wire.upload
+
+    def slow(wire: flower.Wire, *arguments: Any) -> bool:
+        time.sleep(0.7)
+        return upload(wire, *arguments)
+
+    def moved(node: Node, delivery: Delivery) -> None:
+        request = request_from(delivery.frame)
+        asked[request.owner] += 1
+        reply = Reply(request.run, request.round, 0, (request.owner,), "ok", request.weights + 1 + request.owner)
+        assert node.send(delivery.ticket, reply.to_bytes())
+
+    monkeypatch.setattr(flower.Wire, "upload", slow)
+    exchange = site.exchange("slow", resend=0.5)
+    try:
+        with site.agents(moved):
+            assert len(exchange.gather(requests_of("slow", torch.randn(4_000_000)), 50.0)) == 2
+        assert asked == {0: 1, 1: 1}
     finally:
         exchange.finish()
 
