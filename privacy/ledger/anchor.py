@@ -32,7 +32,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,22 @@ def anchor_from(row: Any) -> Anchor:
     return found
 
 
+def agreed(ledger: Path, where: str, anchor: Anchor, last: int, digest: Callable[[int], bytes | None]) -> None:
+    """Raise `RollbackError` where a ledger that ends with line `last` has not, or has otherwise, what `anchor` names.
+
+    `where` says whose anchor it is. An anchor that is long behind agrees: whoever keeps it was told of nothing newer.
+    """
+    names = f"{where}, which names line {anchor.number}"
+    if anchor.number > last:
+        raise RollbackError(
+            f"{ledger}: an older copy: it ends with line {last}, and its anchor held ({names}); restore the newest copy with "
+            f"its -wal file"
+        )
+    found = digest(anchor.number)
+    if found is None or found.hex() != anchor.digest:
+        raise RollbackError(f"{ledger}: not the ledger that its anchor knows ({names}); restore that one")
+
+
 @dataclass(frozen=True, slots=True)
 class AnchorFile:
     """The newest anchor of one ledger, in the file `path`; mode 0600, in a folder that `create` makes (0700)."""
@@ -168,6 +184,25 @@ class AnchorFile:
             if os.pwrite(handle, _slot(anchor), SLOT * (1 - place)) != SLOT:
                 raise OSError("cut off")
             os.fdatasync(handle)
+
+    def confirm(self, ledger: Path, key: str, last: int, digest: Callable[[int], bytes | None]) -> Anchor:
+        """The newest anchor there, which the ledger that ends with line `last` has to follow by one line at most.
+
+        Raises `AnchorError` or `RollbackError`. `digest` gives that of a line of the ledger.
+        """
+        found = self.read(key)
+        if found is None:
+            raise AnchorError(
+                f"{self.path}: no anchor, so nobody knows whether {ledger} is the newest; mount its volume or restore it. If it "
+                f"is lost, make sure that the ledger is the newest, and `tacit ledger anchor` makes it anew"
+            )
+        agreed(ledger, str(self.path), found, last, digest)
+        if found.number < last - 1:
+            raise RollbackError(
+                f"{self.path}: an older copy of the anchor: it names line {found.number}, and {ledger} ends with line {last}; "
+                f"restore the newest. If it is lost, `tacit ledger anchor` makes it anew"
+            )
+        return found
 
     def _newest(self, content: bytes, key: str) -> tuple[Anchor, int]:
         """The newest anchor in the two slots, and which one it is in."""

@@ -31,9 +31,8 @@ from .anchor import Anchor, AnchorFile, anchored
 from .chain import Chain, Line, damaged, unknown
 from .creation import Clock
 from .creation import create as create
-from .entry import Address, Committed, Entry, EntryError, Heading, Price, Reserved
+from .entry import Address, Anchored, Committed, Entry, EntryError, Heading, Price, Reserved
 from .errors import (
-    AnchorError,
     AssetError,
     CorruptError,
     LedgerError,
@@ -178,6 +177,17 @@ class Store:
             allowed = decide(self._account)
             return None if allowed is None else write(allowed)
 
+    def anchor_anew(self, anchor: Path, by: str) -> Anchor:
+        """Make the anchor of a ledger that was opened without one, whatever lies there, and note that `by` had it done.
+
+        What may have been lost before, nobody can know then; the line in the ledger says so for ever.
+        """
+        with self._writing("anchor") as write:
+            write(Anchored(by, int(self._clock())))
+        made = self.anchor()
+        AnchorFile(anchor).create(made)
+        return made
+
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
         with self._lock, self._translated():
@@ -241,28 +251,9 @@ class Store:
             self._anchor.move(anchor, self._heading().key)
             self._anchored = anchor.number
 
-    def _confirm(self, anchor: AnchorFile) -> None:
-        """Hold the ledger against its anchor; raises `AnchorError` or `RollbackError`."""
-        found = anchor.read(self._heading().key)
-        if found is None:
-            raise AnchorError(
-                f"{anchor.path}: no anchor, so nobody knows whether {self.path} is the newest; mount its volume or restore "
-                f"it. If it is lost, make sure that the ledger is the newest, and `tacit ledger anchor` makes it anew"
-            )
-        last, where = self._chain.number, f"{anchor.path}, which names line {found.number}"
-        if found.number > last:
-            raise RollbackError(
-                f"{self.path}: an older copy: it ends with line {last}, and its anchor held ({where}); restore the newest "
-                f"copy with its -wal file"
-            )
-        row = self._connection.execute("SELECT digest FROM entries WHERE number = ?", (found.number,)).fetchone()
-        if row is None or row[0].hex() != found.digest:
-            raise RollbackError(f"{self.path}: not the ledger that its anchor knows ({where}); restore that one")
-        if found.number < last - 1:
-            raise RollbackError(
-                f"{anchor.path}: an older copy of the anchor: it names line {found.number}, and {self.path} ends with line "
-                f"{last}; restore the newest. If it is lost, `tacit ledger anchor` makes it anew"
-            )
+    def _digest(self, number: int) -> bytes | None:
+        row = self._connection.execute("SELECT digest FROM entries WHERE number = ?", (number,)).fetchone()
+        return None if row is None else bytes(row[0])
 
     def _verify(self, asset: str) -> None:
         """Read everything once, and make sure that it can be written to."""
@@ -292,7 +283,7 @@ class Store:
             self._catch_up()
             heading = self._heading()
             if self._anchor is not None:
-                self._confirm(self._anchor)
+                self._anchor.confirm(self.path, heading.key, self._chain.number, self._digest)
             if heading.asset != asset:
                 raise AssetError(
                     f"{self.path}: the ledger of asset {heading.asset!r}, not of {asset!r}; give each asset its own"
