@@ -40,7 +40,7 @@ def signer(index: int) -> Ed25519PrivateKey:
 
 
 class Program:
-    """A server and colluding owners that follow the protocol. An attack replaces one of these, and has the whole `World`."""
+    """A server and colluding owners that follow the protocol. An attack has some of these methods, and the whole `World`."""
 
     def begin(self, world: World, step: str) -> None:
         """Before a step."""
@@ -54,12 +54,16 @@ class Program:
         return answer
 
 
+HONEST = Program()
+
+
 @dataclass
 class World:
     """One attempt: its parties, every byte that left an owner, every refusal and every fault that was found."""
 
     parameters: Parameters
     context: bytes
+    signing: dict[int, Ed25519PrivateKey]
     cohort: dict[int, bytes]
     owners: dict[int, Owner]
     streams: dict[int, Stream]
@@ -94,14 +98,15 @@ class World:
         except FaultError as error:
             self.faults.setdefault(index, error)
 
-    def step(self, program: Program) -> None:
+    def step(self, program: Any = HONEST) -> None:
         """One exchange with everybody that the collector asks."""
+        begin, tell, say = (getattr(program, each, getattr(HONEST, each)) for each in ("begin", "tell", "say"))
         step = self.collector.step
-        program.begin(self, step)
+        begin(self, step)
         for index, request in self.collector.requests().items():
-            told = program.tell(self, step, index, request)
+            told = tell(self, step, index, request)
             answer = None if told is None else self.ask(index, step, told)
-            said = None if answer is None else program.say(self, step, index, answer)
+            said = None if answer is None else say(self, step, index, answer)
             if said is not None:
                 self.give(index, said)
         try:
@@ -109,14 +114,14 @@ class World:
         except AbortError as error:
             self.abort = error
 
-    def play(self, program: Program, before: str = "done") -> None:
+    def play(self, program: Any = HONEST, before: str = "done") -> None:
         """All exchanges, or those before a step."""
         while self.collector.step not in ("done", "aborted", before):
             self.step(program)
 
     def until(self, step: str) -> Mapping[int, bytes]:
         """Everybody's requests of `step`, after true exchanges."""
-        self.play(Program(), step)
+        self.play(before=step)
         return self.collector.requests()
 
     @property
@@ -175,19 +180,45 @@ def world(
 ) -> World:  # fmt: skip
     """An attempt; the same arguments give the same bytes."""
     members = [each for each in (3 * at + 2 for at in range(parameters.n + len(without))) if each not in without]
-    cohort = {each: signer(each).public_key().public_bytes_raw() for each in members}
+    signing = {each: signer(each) for each in members}
+    cohort = {each: key.public_key().public_bytes_raw() for each, key in signing.items()}
     about = context(
         run=run, round=round, attempt=attempt, task=task, roster=bytes(32), cohort=cohort, parameters=parameters
     )
     streams = {each: Stream(f"{seed} {run} {round} {attempt} {each}") for each in members}
     counting = frozenset(cohort) if approved is None else approved
-    owners = {each: Owner(parameters, about, each, signer(each), cohort, counting, streams[each]) for each in members}
+    owners = {each: Owner(parameters, about, each, signing[each], cohort, counting, streams[each]) for each in members}
     draw = np.random.default_rng(seed)
     vectors = {each: draw.integers(0, 1 << parameters.bits, parameters.dim) for each in members}
-    return World(parameters, about, cohort, owners, streams, Collector(parameters, about, cohort), vectors)
+    return World(parameters, about, signing, cohort, owners, streams, Collector(parameters, about, cohort), vectors)
 
 
 @pytest.fixture(scope="session", name="world")
 def world_() -> Callable[..., World]:
     """Makes attempts."""
     return world
+
+
+@pytest.fixture(scope="session")
+def defeated() -> Callable[[World, Any], None]:
+    """Plays a server that lies: those that it hits refuse with its `code`, and it is shown no share that it could use.
+
+    `hit` and `code` are the attack's; `opens` says that others, or the same ones before, rightly show shares.
+    """
+
+    def defeat(at: World, attack: Any) -> None:
+        if hasattr(attack, "prepare"):
+            attack.prepare(world)
+        at.play(attack)
+        honest = [each for each in at.cohort if each != EVE]
+        assert attack.hit
+        for index in attack.hit:
+            assert at.refusals[index].code == attack.code, (index, at.refusals[index])
+        if not getattr(attack, "opens", False):
+            assert [opening.index for opening in at.openings() if opening.index != EVE] == []
+        at.judge(honest)
+        for victim in honest:  # no two secrets of one owner can be put together, whoever helps
+            shown = at.shares_of(victim)
+            assert min(len(shown[secret] | {EVE}) for secret in Secret) < at.parameters.threshold
+
+    return defeat

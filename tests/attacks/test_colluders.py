@@ -91,7 +91,7 @@ def _at(x: int, values: dict[int, int]) -> int:
 def test_a_coalition_lacks_a_share_of_every_secret_that_keeps_a_vector_hidden(world: Make) -> None:
     """All that a server and C colluders have after a round: t shares of one secret of each owner, C shares of the other."""
     at = world(SEVEN)
-    at.play(_Honest())
+    at.play(_Drops())
     for victim in at.cohort:
         shown = at.shares_of(victim)
         known, hidden = (Secret.MASK_KEY, Secret.SEED) if victim == 8 else (Secret.SEED, Secret.MASK_KEY)
@@ -99,15 +99,9 @@ def test_a_coalition_lacks_a_share_of_every_secret_that_keeps_a_vector_hidden(wo
         assert len(shown[hidden] | set(COLLUDERS)) == SEVEN.colluders < SEVEN.threshold
 
 
-class _Honest:
-    def begin(self, world: Any, step: str) -> None:
-        return
-
+class _Drops:
     def tell(self, world: Any, step: str, index: int, request: bytes) -> bytes | None:
-        return None if step == "mask" and index == 8 else request  # a drop-out, so that a mask key is opened as well
-
-    def say(self, world: Any, step: str, index: int, answer: Any) -> Any:
-        return answer
+        return None if step == "mask" and index == 8 else request  # so that a mask key is opened as well
 
 
 def view_of(at: Any) -> tuple[Any, ...]:
@@ -147,7 +141,7 @@ def test_the_view_of_a_coalition_is_the_same_for_all_honest_inputs_of_one_sum(
         at.vectors[OTHER] = at.vectors[OTHER] - delta
         with monkeypatch.context() as patch:
             patch.setattr(mask, "add_masks", moved)
-            at.play(_Honest())
+            at.play(_Drops())
         return view_of(at)
 
     delta = np.random.default_rng(seed).integers(-(1 << 40), 1 << 40, SEVEN.dim)
@@ -163,7 +157,7 @@ def test_inputs_of_another_sum_cannot_be_confused(world: Make) -> None:
     one, other = world(SEVEN), world(SEVEN)
     other.vectors[ONE] = other.vectors[ONE] + 1
     for at in (one, other):
-        at.play(_Honest())
+        at.play(_Drops())
     assert not np.array_equal(one.collector.total(), other.collector.total())
 
 
@@ -198,7 +192,7 @@ def test_complaints_and_openings_of_an_honest_owner_do_not_depend_on_its_vector(
     for value in (0, 1, (1 << 20) - 1, -(1 << 62), (1 << 62)):
         at = world(replace(SEVEN, dim=4))
         at.vectors[ONE] = np.full(4, value)
-        at.play(_Honest())
+        at.play(_Drops())
         views.append([(index, step, answer) for index, step, answer in at.left if step != "mask"])
         assert all(messages.opening_from(sent, at.session) for _, step, sent in at.left if step == "unmask")
     assert all(view == views[0] for view in views)

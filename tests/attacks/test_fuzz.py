@@ -264,7 +264,7 @@ def test_every_byte_that_the_server_changes_is_refused_or_complained_of(world: M
     asked: list[bytes] = []
     while at.collector.step != step:
         asked.append(at.collector.requests()[2])
-        at.step(_Honest())
+        at.step()
     request = at.collector.requests()[2]
     for place in range(len(request)):
         owner = world(THREE).owners[2]
@@ -305,14 +305,3 @@ def test_every_byte_that_an_owner_changes_is_its_fault(world: Make, step: str) -
         else:
             collector.take(2, changed)
             assert not collector.faults
-
-
-class _Honest:
-    def begin(self, world: Any, step: str) -> None:
-        return
-
-    def tell(self, world: Any, step: str, index: int, request: bytes) -> bytes | None:
-        return request
-
-    def say(self, world: Any, step: str, index: int, answer: Any) -> Any:
-        return answer

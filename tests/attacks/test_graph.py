@@ -109,9 +109,6 @@ class Splits:
         _, part, dropped = cheapest_cut(circle(graph), parameters.degree, set(), self._least)
         self.part, self.dropped = {members[each] for each in part}, {members[each] for each in dropped}
 
-    def tell(self, world: Any, step: str, index: int, request: bytes) -> bytes | None:
-        return request
-
     def say(self, world: Any, step: str, index: int, answer: Any) -> Any:
         if step == "mask":
             self.vectors[index] = answer

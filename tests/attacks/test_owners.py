@@ -30,12 +30,6 @@ class Owners:
     def __init__(self, step: str, lie: Callable[[Any, Any], Any]) -> None:
         self._step, self._lie = step, lie
 
-    def begin(self, world: Any, step: str) -> None:
-        return
-
-    def tell(self, world: Any, step: str, index: int, request: bytes) -> bytes | None:
-        return request
-
     def say(self, world: Any, step: str, index: int, answer: Any) -> Any:
         return self._lie(world, answer) if (step, index) == (self._step, EVE) else answer
 
@@ -343,7 +337,7 @@ def test_a_dealer_of_something_else_is_named_and_the_next_attempt_is_without_it(
     assert EVE in at.abort.missing
     at.judge(HONEST)
     again = world(replace(at.parameters, n=6, colluders=0), attempt=2, without=at.abort.dealers)
-    again.play(Owners("none", None))
+    again.play()
     assert np.array_equal(again.collector.total(), again.sum(HONEST))
 
 

@@ -1,0 +1,175 @@
+"""A malicious server lies about who takes part, and sends messages out of their order, kind or attempt.
+
+Seven members, of whom owner 20 helps the server (its keys are the server's).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tacit.privacy.secagg import messages
+from tacit.privacy.secagg.messages import Directory, Shares, Verdict
+from tacit.privacy.secagg.owner import STEPS
+
+Make = Callable[..., Any]
+EVE, HONEST = 20, (2, 5, 8, 11, 14, 17)
+EVERYBODY = (*HONEST, EVE)
+
+
+# --- who masks ---
+
+
+class TellsHalfOfOtherMembers:
+    """Two verdicts: one half masks without owner 17, so that what its masks leave in the other half's sum says something."""
+
+    code, hit = "survivors", (2, 5, 8)
+
+    def tell(self, world: Any, step: str, index: int, request: bytes) -> bytes | None:
+        if step == "mask" and index in self.hit:
+            return Verdict(tuple(each for each in EVERYBODY if each != 17), ()).to_bytes(world.session)
+        return request
+
+
+class ExpelsEverybodyElse:
+    """A verdict with its victim, its helper and nobody besides."""
+
+    code, hit = "too-few", HONEST
+
+    def tell(self, world: Any, step: str, index: int, request: bytes) -> bytes | None:
+        kept = tuple(sorted({index, EVE}))
+        return Verdict(kept, ()).to_bytes(world.session) if step == "mask" else request
+
+
+class MakesUpAComplaint:
+    """Complaints, not signed by who they are said to be of, to expel honest owners with."""
+
+    code, hit = "signature", (2, 5, 8, 14, 17)
+
+    def tell(self, world: Any, step: str, index: int, request: bytes) -> bytes | None:
+        if step != "mask":
+            return request
+        report = messages.Report(EVE, bytes(32), {11: messages.Reason.SHARE}, bytes(64))
+        return Verdict(tuple(each for each in EVERYBODY if each != 11), (report,)).to_bytes(world.session)
+
+
+# --- order, kind and origin of messages ---
+
+
+class SkipsAStep:
+    """Masked vectors without a look at the shares that will unmask them."""
+
+    code, hit = "order", HONEST
+
+    def begin(self, world: Any, step: str) -> None:
+        if step == "check":
+            for index in HONEST:
+                world.ask(index, "mask", Verdict(EVERYBODY, ()).to_bytes(world.session))
+
+
+class TakesAStepAgain:
+    """Shares for one directory, then for another one."""
+
+    code, hit = "changed", HONEST
+
+    def begin(self, world: Any, step: str) -> None:
+        if step == "check":
+            full = tuple(world.collector._advertised[each] for each in (2, 5, 8, 11, 14, 17))
+            for index in HONEST:
+                world.ask(index, "deal", Directory(messages.entries(full), full).to_bytes(world.context))
+
+
+class CutsCiphertexts:
+    """A sealed share that is a byte short."""
+
+    code, hit = "malformed", HONEST
+
+    def tell(self, world: Any, step: str, index: int, request: bytes) -> bytes | None:
+        return request[:-1] if step == "check" else request
+
+
+class HidesDealers:
+    """Shares of too few dealers to ever put a secret together."""
+
+    code, hit = "too-few", HONEST
+
+    def tell(self, world: Any, step: str, index: int, request: bytes) -> bytes | None:
+        if step != "check":
+            return request
+        dealt = messages.shares_from(request, world.session).dealt
+        return Shares({each: dealt[each] for each in list(dealt)[:3]}).to_bytes(world.session)
+
+
+class KeepsAnOwnerOfWhomSomeHoldNothing:
+    """Shares of owner 17 are withheld from some, who are then asked to mask with it."""
+
+    code, hit = "members", (2, 5, 8)
+
+    def tell(self, world: Any, step: str, index: int, request: bytes) -> bytes | None:
+        if step != "check" or index not in self.hit:
+            return request
+        dealt = dict(messages.shares_from(request, world.session).dealt)
+        del dealt[17]
+        return Shares(dealt).to_bytes(world.session)
+
+    def say(self, world: Any, step: str, index: int, answer: Any) -> Any:
+        if step != "check" or index not in self.hit:
+            return answer
+        shown = world.collector._shown[index]  # the server knows, and counts the report all the same
+        report = messages.report_from(answer, world.session)
+        world.collector._reports[index] = replace(report, column=shown.column(world.session, index))
+        world.collector._answered[index] = b""
+        return None
+
+
+ATTACKS = [
+    TellsHalfOfOtherMembers,
+    ExpelsEverybodyElse,
+    MakesUpAComplaint,
+    SkipsAStep,
+    TakesAStepAgain,
+    CutsCiphertexts,
+    HidesDealers,
+    KeepsAnOwnerOfWhomSomeHoldNothing,
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+def test_a_story_that_is_not_everybodys_ends_in_refusals(
+    world: Make, defeated: Callable[..., None], attack: type
+) -> None:
+    defeated(world(), attack())
+
+
+@pytest.mark.parametrize("step", STEPS[1:])
+@pytest.mark.parametrize("origin", [{"attempt": 2}, {"round": 4}, {"run": "another"}, {"task": b"\1" * 32}], ids=str)
+def test_a_request_of_another_attempt_round_run_or_task_is_no_message(
+    world: Make, step: str, origin: dict[str, Any]
+) -> None:
+    at, other = world(), world(**origin)
+    replayed = other.until(step)
+    at.until(step)
+    for index in HONEST:
+        assert at.ask(index, step, replayed[index]) is None
+        assert at.refusals[index].code == "malformed"
+    at.judge()
+    assert at.openings() == []
+
+
+KINDS = ("deal", "check", "mask", "agree", "unmask")
+
+
+@pytest.mark.parametrize(("due", "given"), list(itertools.permutations(KINDS, 2)))
+def test_a_message_of_another_kind_is_no_message(world: Make, due: str, given: str) -> None:
+    """Also under the head of the kind that is due: lists of one kind are not lists of another."""
+    at, other = world(), world()
+    wrong = dict(other.until(given))
+    true = at.until(due)
+    assert at.ask(2, due, wrong[2]) is None
+    assert at.refusals[2].code == "malformed"
+    assert at.ask(5, due, true[5][:37] + wrong[5][37:]) is None
+    assert at.refusals[5].code in ("malformed", "members", "survivors", "agreement", "own", "too-few")
+    at.judge()
