@@ -8,6 +8,7 @@ administrator approved them (PRIVACY.md 17).
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -22,17 +23,22 @@ from .turn import Circle
 
 log = logging.getLogger(__name__)
 
-_PAUSE = (
-    5.0  # seconds between two looks for a newer roster: a request alone must not make this owner call again and again
-)
+# Seconds between two looks for a newer roster: a request alone must not make this owner call again and again.
+_PAUSE = 5.0
 
 
 class Company:
-    """The circles of one owner (`turn.Circles`). `fetch` gives the coordinator's newest roster as it signed it."""
+    """The circles of one owner (`turn.Circles`). `fetch` gives the coordinator's newest roster as it signed it.
 
-    def __init__(self, identity: Identity, fetch: Callable[[Identity, float], str] = newest_roster) -> None:
-        self._identity, self._fetch = identity, fetch
-        self._looked = -_PAUSE
+    `clock` counts seconds from anywhere.
+    """
+
+    def __init__(
+        self, identity: Identity, fetch: Callable[[Identity, float], str] = newest_roster,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._identity, self._fetch, self._clock = identity, fetch, clock
+        self._looked = -math.inf
 
     def __call__(self, cohort: Cohort) -> Circle:
         """The cohort by this owner's own roster. Raises `RefusedError` for owners that it does not know."""
@@ -59,8 +65,8 @@ class Company:
 
     def _roster(self, digest: str) -> Roster:
         kept = current(self._identity)
-        if kept.digest().hex() != digest and time.monotonic() >= self._looked + _PAUSE:
-            self._looked = time.monotonic()
+        if kept.digest().hex() != digest and self._clock() >= self._looked + _PAUSE:
+            self._looked = self._clock()
             try:
                 kept = take(self._identity, self._fetch(self._identity, time.time()))
             except EnrolmentError as error:

@@ -10,8 +10,8 @@
 | other bytes for an attempt that was paid                | a refusal                             | none more |
 
 Under masks one attempt takes several steps (`strategies.steps`), each answered once; the same bytes again get the same answer
-while this process lives. The data is touched in the step that sends the masked vector, which is stored and committed like a
-message in the clear; but secrets are in memory only, so after a restart the attempt is refused.
+while this process lives, other bytes end the attempt. The data is touched in the step that sends the masked vector, which is
+stored and committed like a message in the clear; but secrets are in memory only, so after a restart the attempt is refused.
 
 Rules 12, 14, 15 and 16 of PRIVACY.md. What is refused depends on requests, policy and ledger, never on data: where training
 breaks on the data, the contribution of an owner without examples takes its place, noise included, and only the owner's log
@@ -39,7 +39,7 @@ from ..privacy.pipeline import Env
 from ..privacy.updates import Dense
 from ..strategies.messages import Reply, Request
 from ..strategies.steps import VECTOR, Asked, Step, asked_in
-from .refusal import RefusedError
+from .refusal import Code, RefusedError
 from .replies import Replies
 from .turn import Circles, Turn, no_circle
 from .worker import Plan, Worker, agreed, refusal_of
@@ -141,8 +141,8 @@ class Session:
             ) from error
         if known is not None:
             seat = self._turns.get(address)
-            if seat is not None and seat.answers[1][0] == digest:
-                return seat.answers[1][1]
+            if seat is not None and (answer := seat.answer(1, digest)) is not None:
+                return answer
             if request.cohort is not None and known.reserved.request == digest:
                 raise _unknown(address)  # its secrets went with the process that had them
             return self._again(known, digest)
@@ -179,15 +179,16 @@ class Session:
         if seat is None or step.owner != seat.owner:
             raise RefusedError(f"no masked attempt {step.attempt} of round {step.round} is under way here", "session",
                                "ask under a new attempt")  # fmt: skip
-        if step.number in seat.answers:
-            asked, reply = seat.answers[step.number]
-            if asked != digest:
-                raise RefusedError(
-                    f"step {step.number} was asked for in other words", "session", "ask under a new attempt"
-                )
-            return reply
+        if (answer := seat.answer(step.number, digest)) is not None:
+            return answer
+        if seat.over is not None:
+            raise RefusedError("this attempt ended here", seat.over, "begin another attempt")
         try:
             reply = seat.turn.take(step).to_bytes()
+        except RefusedError as refusal:
+            seat.end(refusal.refusal.code)
+            reply = refusal_of(step, step.owner, refusal).to_bytes()
+            log.info("run %r, round %d ended: %s", step.run, step.round, refusal)
         except _BREAKS as fault:
             log.error("round %d of run %r breaks this owner's machine: %r", step.round, step.run, fault)
             reply = _failed(seat, step, "this owner's machine cannot compute the recipe")
@@ -195,8 +196,8 @@ class Session:
             if step.number == VECTOR and not self._kept(seat.number, reply, step.round, step.run):
                 reply = _failed(seat, step, "this owner's disk did not take the reply")
         seat.answers[step.number] = digest, reply
-        if step.number > VECTOR:
-            seat.answers.pop(VECTOR, None)  # the vector is in the sum, and as large as the model
+        if step.number > VECTOR and VECTOR in seat.answers:
+            seat.answers[VECTOR] = seat.answers[VECTOR][0], None  # the vector is in the sum, and as large as the model
         return reply
 
     def _price(self, request: Request, plan: Plan, spent: Account) -> Price:
@@ -288,12 +289,33 @@ class _Seat:
     number: int
     owner: int
     turn: Turn
-    answers: dict[int, tuple[str, bytes]] = field(default_factory=dict, repr=False)
+    answers: dict[int, tuple[str, bytes | None]] = field(default_factory=dict, repr=False)
+    over: Code | None = None
+
+    def answer(self, step: int, digest: str) -> bytes | None:
+        """What was answered to the same bytes; None for a step to come. Other bytes end the attempt, by `RefusedError`."""
+        if step not in self.answers:
+            return None
+        asked, reply = self.answers[step]
+        if asked != digest and self.over is not None:
+            return None
+        if asked != digest:
+            self.end("session")
+            raise RefusedError(f"step {step} was asked for in other words", "session", "begin another attempt")
+        if reply is None:  # no reason to end: the network may deliver a message again at any time
+            raise RefusedError("the masked vector was sent and is no longer kept", "session")
+        return reply
+
+    def end(self, why: Code) -> None:
+        """Answer nothing more: what went wrong here must not be tried again with the same secrets."""
+        self.turn.end()
+        self.answers.clear()
+        self.over = why
 
 
 def _failed(seat: _Seat, step: Step, reason: str) -> bytes:
     """A failure that ends a masked attempt: nothing more of it leaves."""
-    seat.turn.end()
+    seat.end("session")
     where = (step.run, step.round, step.attempt, (seat.owner,))
     return Reply(*where, "failed", reason=reason, step=step.number).to_bytes()
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-import numpy as np
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from torch import Tensor
@@ -22,7 +21,7 @@ from ..privacy.secagg.owner import Owner
 from ..privacy.secagg.parameters import ParameterError
 from ..strategies.masking import context_of, parameters_of
 from ..strategies.messages import Cohort, Reply, Request
-from ..strategies.steps import LAST, VECTOR, Asked, Step, number_of
+from ..strategies.steps import LAST, Asked, Step, number_of
 from .refusal import RefusedError
 from .worker import Plan
 
@@ -39,8 +38,6 @@ class Circle:
 
 Circles: TypeAlias = Callable[[Cohort], Circle]
 
-_NOTHING = np.zeros(0, np.int64)
-
 
 def no_circle(cohort: Cohort) -> Circle:
     """The circles of an owner that takes part in no masked round; raises `RefusedError`."""
@@ -50,7 +47,7 @@ def no_circle(cohort: Cohort) -> Circle:
 
 
 class Turn:
-    """One owner in one masked attempt. `vector()` is its message `[d']` in the ring, asked for when it is about to be masked.
+    """One owner in one masked attempt. `vector()` is its message `[d']` in the ring, asked for once, when all is checked.
 
     Raises `RefusedError` for a cohort that this owner does not mask with; methods raise it for a step that it does not take.
     """
@@ -101,13 +98,11 @@ class Turn:
             raise _refused(asked, error) from error
 
     def _masked(self, step: Step) -> Reply:
-        # Only where it is due, so that one attempt uses the data once, whatever verdicts are sent and how often.
-        vector = self._vector().numpy() if self._owner.due == "mask" else _NOTHING
         try:
-            masked = self._owner.mask(step.payload, vector)
+            masked = self._owner.mask_made(step.payload, lambda: self._vector().numpy())
         except RefusalError as error:
             raise _refused(step, error) from error
-        return self._reply(step, total=torch.from_numpy(masked.astype(np.int64)))
+        return self._reply(step, total=torch.from_numpy(masked.copy()))  # a tensor is writable, what was sent is not
 
     def _reply(self, asked: Asked, payload: bytes | None = None, total: Tensor | None = None) -> Reply:
         where = (asked.run, asked.round, asked.attempt, (asked.owner,))
@@ -117,6 +112,3 @@ class Turn:
 
 def _refused(asked: Asked, error: RefusalError) -> RefusedError:
     return RefusedError(f"step {number_of(asked)} of {LAST}: {error}", "mask", "begin another attempt")
-
-
-__all__ = ["VECTOR", "Circle", "Circles", "Turn", "no_circle"]

@@ -36,6 +36,10 @@ def _first(round: int) -> int:
     return 0
 
 
+def _at_once(left: int) -> None:
+    return
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Where a run stands after `round` rounds; all that the next round needs."""
@@ -69,12 +73,14 @@ class Coordinator:
 
     `first(round)` is the first attempt number of a round: above 0 where an earlier process released that round and was
     killed before its checkpoint, so that no attempt is released twice (PRIVACY.md 16). `protocol` is how one attempt asks its
-    owners and comes by their sum.
+    owners and comes by their sum. `pause(left)` is called before each further attempt, with how many are left; `name(owner)`
+    is what the operator calls an owner.
     """
 
     def __init__(
         self, federation: Federation, transport: Transport, ledger: Ledger, entropy: Entropy, run: str, total: int,
         first: Callable[[int], int] = _first, protocol: Protocol = plain_round,
+        pause: Callable[[int], None] = _at_once, name: Callable[[int], str] = str,
     ) -> None:  # fmt: skip
         self._federation = federation
         self._transport = transport
@@ -85,6 +91,7 @@ class Coordinator:
         self._draws: dict[tuple[int, int], list[int]] = {}
         self._first = first
         self._protocol = protocol
+        self._pause, self._name = pause, name
         self._event = federation.round_event(federation.pipeline)
 
     def start(self, weights: Tensor) -> Progress:
@@ -141,6 +148,8 @@ class Coordinator:
         first = self._first(number)
         shared = bool(concrete.final.noise) and concrete.final.noise[0].place == "shared"
         for attempt in range(first, first + federation.attempts):
+            if attempt > first:
+                self._pause(first + federation.attempts - attempt)
             sampled = [owner for owner in self._drawn(number, attempt if shared else 0) if owner not in expelled]
             blank = Request(
                 self._run, number, attempt, 0, federation.recipe(concrete), progress.weights,
@@ -155,7 +164,7 @@ class Coordinator:
                 need = max(need, concrete.final.least)
             if len(summed.owners) >= need:
                 return len(sampled), attempt, summed
-            missing = _missing(sampled, summed, need)
+            missing = _missing(sampled, summed, need, self._name)
         once = "; owners noise their own messages, so they are asked only once a round"
         raise RoundError(
             f"round {number}: below quorum in {federation.attempts} attempt(s); {missing}; lower rounds.quorum, raise "
@@ -227,9 +236,11 @@ def restored(checkpoint: Checkpoint) -> Progress:
     return Progress(checkpoint.round, checkpoint.tensors["weights"], state, pipeline)
 
 
-def _missing(sampled: list[int], summed: Tally, need: int) -> str:
+def _missing(sampled: list[int], summed: Tally, need: int, name: Callable[[int], str]) -> str:
     """Who did not count in a round, and why, for the operator."""
     absent = [owner for owner in sampled if owner not in summed.owners]
-    named = ", ".join(f"{owner} ({summed.faults.get(owner, 'no answer before the deadline')})" for owner in absent[:5])
+    named = ", ".join(
+        f"{name(owner)} ({summed.faults.get(owner, 'no answer before the deadline')})" for owner in absent[:5]
+    )
     more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
     return f"{len(summed.owners)} of {len(sampled)} owners answered, {need} needed; missing: {named}{more}"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..strategies.codec import CodecError
-from ..strategies.messages import Reply, Request, reply_from
+from ..strategies.messages import MOST_NUMBERS, Reply, Request, reply_from
 from ..strategies.parcel import Parcel, addressed, gathered, sharing, wrap
 from ..strategies.steps import Asked, number_of
 from .answer import ChannelLostError, SuperLinkError
@@ -77,17 +77,18 @@ class Exchange:
 
     def __init__(
         self, address: Address, folder: Path, nodes: Mapping[int, int],
-        *, resend: float = 30.0, largest: int = 4 << 30, workers: int = 4, ring: Callable[[Sequence[int]], None] = _silent,
+        *, numbers: int = MOST_NUMBERS, resend: float = 30.0, largest: int = 4 << 30, workers: int = 4,
+        ring: Callable[[Sequence[int]], None] = _silent,
         carried: Callable[[Literal["sent", "received"], int], None] = _uncounted,
     ) -> None:  # fmt: skip
         """An exchange that keeps its token and its letters in `folder` (for this user only).
 
-        `nodes` gives the node of each owner. `resend`: seconds after which an unanswered request is sent again, a small one
-        sooner; `largest`: bytes of a reply; `ring` is told the nodes that have mail, so that they need not poll; `carried` is
-        told the bytes of each frame, however often it is sent.
+        `nodes` gives the node of each owner. `numbers` and `largest`: most numbers and bytes of a reply; `resend`: seconds
+        after which an unanswered request is sent again, a small one sooner; `ring` is told the nodes that have mail, so that
+        they need not poll; `carried` is told the bytes of each frame, however often it is sent.
         """
         self._address, self._folder, self._nodes = address, folder, nodes
-        self._resend, self._largest, self._ring, self._carried = resend, largest, ring, carried
+        self._numbers, self._resend, self._largest, self._ring, self._carried = numbers, resend, largest, ring, carried
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="tacit-reply")
         self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="tacit-sweep")
         self._one = threading.Lock()
@@ -180,7 +181,7 @@ class Exchange:
                 with self._one if arrival.pieces > _SMALL else nullcontext():
                     frame = channel.frame(arrival, last, within)
                     self._carried("received", len(frame))
-                    reply = _checked(request, frame)
+                    reply = _checked(request, frame, self._numbers)
                     del frame
                 arrived.put((owner, reply))
             except CodecError as error:
@@ -319,9 +320,9 @@ def _wrapped(asked: Asked, before: Asked | None, parcel: Parcel | None) -> Parce
     return gathered(head, arrays, _WHOLE)
 
 
-def _checked(request: Asked, frame: bytes | memoryview) -> Reply:
-    """The reply in `frame`, if it answers `request`. Raises `CodecError`."""
-    reply = reply_from(frame)
+def _checked(request: Asked, frame: bytes | memoryview, numbers: int) -> Reply:
+    """The reply in `frame`, if it answers `request` with no more than so many `numbers`. Raises `CodecError`."""
+    reply = reply_from(frame, numbers)
     expected = (request.run, request.round, request.attempt, (request.owner,), number_of(request))
     if (reply.run, reply.round, reply.attempt, reply.owners, reply.step) != expected:
         raise CodecError(

@@ -28,33 +28,48 @@ from .tally import Tally
 class Directory:
     """Who the owners are to one another: the digest of their roster (hex), and their places and signing keys in it.
 
-    `index(owner)` is the wire number of a run's owner, `key(index)` the Ed25519 key that it signs with.
+    `index(owner)` is the wire number of a run's owner, None where the roster no longer has it; `key(index)` the Ed25519 key
+    that it signs with.
     """
 
     roster: str
-    index: Callable[[int], int]
+    index: Callable[[int], int | None]
     key: Callable[[int], bytes]
+
+
+def _unnoted(round: int, attempt: int) -> None:
+    return
 
 
 @dataclass(frozen=True, slots=True)
 class MaskedRounds:
-    """How masked attempts ask their owners (a `phases.Protocol`)."""
+    """How masked attempts ask their owners (a `phases.Protocol`).
 
-    directory: Directory
+    `directory()` is asked for in each attempt, so that who enrolled or was revoked meanwhile changes the roster for all at
+    once; an owner that is no longer in it is left out and named. `begins(round, attempt)` is told before the first message
+    leaves: an attempt that got so far must not be begun again by another process, whose `Collector` would know nothing of it.
+    """
+
+    directory: Callable[[], Directory]
+    begins: Callable[[int, int], None] = _unnoted
 
     def __call__(self, requests: tuple[Request, ...], deadline: float, concrete: Pipeline) -> Phases:
         """One attempt; every exchange has its own `deadline`."""
-        directory = self.directory
-        members = {directory.index(request.owner): request.owner for request in requests}
+        directory = self.directory()
+        places = {request.owner: directory.index(request.owner) for request in requests}
+        members = {index: owner for owner, index in places.items() if index is not None}
+        gone = {owner: "was revoked" for owner, index in places.items() if index is None}
         cohort = Cohort(tuple(sorted(members)), directory.roster)
-        asked = tuple(replace(request, cohort=cohort) for request in requests)
+        asked = tuple(replace(request, cohort=cohort) for request in requests if request.owner not in gone)
         keys = {index: directory.key(index) for index in cohort.members}
         try:
             parameters = parameters_of(concrete, len(members))
         except ParameterError as error:
-            return Tally(concrete.empty(), (), {owner: str(error) for owner in members.values()})
+            return Tally(concrete.empty(), (), gone | {owner: str(error) for owner in members.values()})
+        self.begins(asked[0].round, asked[0].attempt)
         attempt = _Attempt(members, Collector(parameters, context_of(asked[0], keys, parameters), keys))
-        return (yield from attempt.run(asked, deadline, concrete, parameters))
+        summed = yield from attempt.run(asked, deadline, concrete, parameters)
+        return replace(summed, faults=gone | summed.faults)
 
 
 class _Attempt:
@@ -76,11 +91,13 @@ class _Attempt:
                 self._collector.close()
                 asked = self._steps(requests[0], number + 1)
         except AbortError as abort:
-            faults = {self._members[index]: why for index, why in abort.missing.items() if why != "silent"}
+            faults = {
+                self._members[index]: _bare(index, why) for index, why in abort.missing.items() if why != "silent"
+            }
             expelled = frozenset(self._members[index] for index in abort.dealers)
             return Tally(concrete.empty(), (), self._faults | faults, expelled)
         total = torch.from_numpy(self._collector.total().astype(np.int64))
-        faults = {self._members[index]: why for index, why in self._collector.faults.items()}
+        faults = {self._members[index]: _bare(index, why) for index, why in self._collector.faults.items()}
         owners = tuple(sorted(self._members[index] for index in self._collector.survivors))
         return Tally(
             total, owners, {owner: why for owner, why in (self._faults | faults).items() if owner not in owners}
@@ -115,4 +132,9 @@ class _Attempt:
             else:
                 self._faults[owner] = f"answered step {reply.step} with something else"
         except FaultError as fault:
-            self._faults[owner] = str(fault)
+            self._faults[owner] = _bare(index, str(fault))
+
+
+def _bare(index: int, why: str) -> str:
+    """A fault without whose it is: here members go by wire numbers, and the operator knows them by other names."""
+    return why.removeprefix(f"owner {index}: ")

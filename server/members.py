@@ -50,7 +50,17 @@ class Members:
         """Who those that sit on a run's `seats` (numbers, in order) are to one another. Raises `RegistryError`."""
         roster = self._registry.roster(self._pin)
         keys = {wire_number(entry.number): entry.key for entry in roster.entries}
-        return Directory(roster.digest().hex(), lambda seat: wire_number(seats[seat]), keys.__getitem__)
+
+        def index(seat: int) -> int | None:
+            found = wire_number(seats[seat])
+            return found if found in keys else None
+
+        return Directory(roster.digest().hex(), index, keys.__getitem__)
+
+    def name(self, number: int) -> str:
+        """What the operator calls the owner `number`, enrolled or revoked. Raises `RegistryError`."""
+        found = next((owner.name for owner in self._registry.owners() if owner.number == number), None)
+        return f"owner number {number}" if found is None else f"{found}, owner number {number}"
 
     def _admit(self) -> None:
         with self._changed:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,15 @@ from .mail import Bell
 from .masked import MaskedRounds
 from .members import Members
 from .metrics import Metrics
+from .patience import Patience
 from .phases import Protocol, plain_round
 from .runs import Ending, RunsError, ServedRun
 from .seating import Seated, wire_number
-from .witness import Denial, Witness
+from .witness import Witness
 
 log = logging.getLogger(__name__)
+
+_NUMBER, _PEER, _BESIDE = 8, 1024, 1 << 20  # most bytes of a reply for each number, for each owner, and besides
 
 
 class PerformanceError(RuntimeError):
@@ -95,7 +98,11 @@ def _rounds(
     entropy: Entropy = SystemEntropy() if seed is None else SeededEntropy(seed)
     here = tuple(number for number in order.seats if number in nodes)
     by_wire = {wire_number(number): nodes[number] for number in here}
-    exchange = Exchange(address, run.exchange, by_wire, ring=Bell(bell).ring, carried=metrics.carried)
+    dim = federation.pipeline.final.dim
+    exchange = Exchange(
+        address, run.exchange, by_wire, numbers=dim, largest=_NUMBER * dim + _PEER * len(order.seats) + _BESIDE,
+        ring=Bell(bell).ring, carried=metrics.carried,
+    )  # fmt: skip
 
     def gone() -> set[int]:
         return set(order.seats) - set(here).intersection(owner.number for owner in members.owners())
@@ -103,9 +110,20 @@ def _rounds(
     witness = Witness(Seated(exchange, order.seats, gone), metrics)
     metrics.spending(run.name, _spending(federation, store, run.name, seed))
     protocol: Protocol = plain_round
+    attempt = first
     if federation.pipeline.final.masked:
-        protocol = MaskedRounds(members.directory(order.seats))
-    coordinator = Coordinator(federation, witness, ledger, entropy, run.name, total, first, protocol)
+        protocol = MaskedRounds(lambda: members.directory(order.seats), run.begin)
+
+        def attempt(number: int) -> int:
+            return max(first(number), run.fresh(number))
+
+    def name(seat: int) -> str:
+        return members.name(order.seats[seat])
+
+    coordinator = Coordinator(
+        federation, witness, ledger, entropy, run.name, total, attempt, protocol,
+        Patience(witness, config.rounds.deadline), name,
+    )  # fmt: skip
     learner = learner_for(federation.task, seed or 0)
     progress = coordinator.start(learner.weights()) if found is None else restored(found)
     rows: list[Mapping[str, Any]] = [] if found is None else list(found.facts["rows"])
@@ -115,12 +133,7 @@ def _rounds(
     started = time.monotonic()
     try:
         while progress.round < total:
-            if federation.pipeline.final.masked and (revoked := sorted(gone())):
-                raise PerformanceError(
-                    f"owners {', '.join(map(str, revoked))} were revoked since the run was asked for, and the others know "
-                    f"its owners by a roster that no longer holds them; ask for a new run without them"
-                )
-            progress, record = _step(coordinator, progress, witness, order.seats)
+            progress, record = _step(coordinator, progress, witness, name)
             if not bool(torch.isfinite(progress.weights).all()):
                 raise PerformanceError(
                     f"round {record.number}: the model is not finite; lower strategy.server_lr or local.lr"
@@ -139,7 +152,7 @@ def _rounds(
 
 
 def _step(
-    coordinator: Coordinator, progress: Progress, witness: Witness, seats: Sequence[int]
+    coordinator: Coordinator, progress: Progress, witness: Witness, name: Callable[[int], str]
 ) -> tuple[Progress, Round]:
     """One round, counted. Raises `RefusedByOwnersError` where it is the owners' policies that it comes to nothing by."""
     try:
@@ -149,14 +162,10 @@ def _step(
         witness.metrics.round_ended("refused" if denials else "failed", witness.survivors)
         if not denials:
             raise
-        named = "; ".join(_named(denial, seats) for denial in denials)
+        named = "; ".join(f"{name(denial.seat)} ({denial.code}): {denial.reason}" for denial in denials)
         raise RefusedByOwnersError(f"round {progress.round + 1}: owners' policies do not permit it: {named}") from error
     witness.metrics.round_ended("opened", record.survived)
     return after, record
-
-
-def _named(denial: Denial, seats: Sequence[int]) -> str:
-    return f"owner number {seats[denial.seat]} ({denial.code}): {denial.reason}"
 
 
 def _spending(federation: Federation, store: Store, run: str, seed: int | None) -> Callable[[], float]:

@@ -7,6 +7,7 @@
 | checkpoint           | everything that the next round needs                              | after every round    |
 | rounds.jsonl         | a line per round, for the operator                                | after the checkpoint |
 | exchange/            | token and letters of the round under way                          | as it goes           |
+| begun.json           | the newest masked attempt, which no other process can go on with  | before it is asked   |
 | ended.json           | how it ended, and why                                             | last                 |
 
 It ends `done`, `stopped` by its budget after some rounds, `refused` by its budget or by owners' policies, or `failed`.
@@ -78,6 +79,20 @@ class ServedRun:
             return Order(float(row["asked"]), tuple(map(int, row["seats"])), None if seed is None else int(seed))
         except (ValueError, KeyError, TypeError) as error:
             raise RunsError(f"{self.path / 'order.json'}: damaged; restore it from a backup") from error
+
+    def begin(self, round: int, attempt: int) -> None:
+        """Note that an attempt begins; on the disk when this returns. Raises `OSError`."""
+        write_whole(self.path / "begun.json", json.dumps({"round": round, "attempt": attempt}).encode())
+
+    def fresh(self, round: int) -> int:
+        """The first attempt of a round that was not begun. Raises `RunsError`."""
+        if not (self.path / "begun.json").exists():
+            return 0
+        try:
+            row = json.loads(self._read("begun.json"))
+            return int(row["attempt"]) + 1 if int(row["round"]) == round else 0
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunsError(f"{self.path / 'begun.json'}: damaged; restore it from a backup") from error
 
     def ended(self) -> tuple[Ending, str, int] | None:
         """How it ended, why, and how many releases were charged by then; None while it has not. Raises `RunsError`."""

@@ -38,7 +38,7 @@ class Seated:
         gone = self.gone()
         for request in (each for each in requests if self.seats[each.owner] in gone):
             where = (request.run, request.round, request.attempt, (request.owner,))
-            yield Reply(*where, "failed", reason=f"owner number {self.seats[request.owner]} was revoked")
+            yield Reply(*where, "failed", reason="was revoked", code="revoked")
         requests = [each for each in requests if self.seats[each.owner] not in gone]
         asked = {wire_number(self.seats[request.owner]): request.owner for request in requests}
         sent = [replace(request, owner=wire_number(self.seats[request.owner])) for request in requests]

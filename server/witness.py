@@ -16,7 +16,9 @@ from ..strategies.transport import Transport
 from .metrics import Metrics
 
 # Codes of refusals that say nothing about the run: another attempt, or the owner's own repair, may bring another answer.
-PASSING = frozenset({"address", "session", "ledger", "busy", "paused", ""})
+PASSING = frozenset({"address", "session", "ledger", "busy", "paused", "roster", ""})
+# Those of them that time mends, and not another attempt by itself. No code: the owner's machine or disk failed.
+LASTING = frozenset({"ledger", "busy", "paused", "roster", ""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +43,14 @@ class Witness:
     _asked: set[int] = field(default_factory=set)
     _denials: dict[int, Denial] = field(default_factory=dict)
     _there: set[int] = field(default_factory=set)
+    _lasting: set[int] = field(default_factory=set)
 
     def gather(self, requests: Sequence[Asked], deadline: float) -> Iterator[Reply]:
         """As the transport."""
         if requests and (requests[0].round, requests[0].attempt) != self._attempt:
             self._attempt = requests[0].round, requests[0].attempt
             self._asked = {request.owner for request in requests}
-            self._denials = {}
+            self._denials, self._lasting = {}, set()
         self._there = set()
         started = time.monotonic()
         for reply in self.transport.gather(requests, deadline):
@@ -67,10 +70,17 @@ class Witness:
         final = {seat for seat, denial in self._denials.items() if denial.code not in PASSING}
         return tuple(self._denials[seat] for seat in sorted(missing)) if missing and missing <= final else ()
 
+    def waits(self) -> bool:
+        """Whether an owner that is missing from the last attempt said that it cannot take part now, for what passes in time."""
+        return bool(self._lasting - self._there)
+
     def _note(self, reply: Reply) -> None:
         self.metrics.replied(reply.status)
         if reply.status == "ok":
             self._there.update(reply.owners)
-        elif reply.status == "refused":
+            return
+        if reply.code in LASTING:
+            self._lasting.update(reply.owners)
+        if reply.status == "refused":
             self.metrics.refused(reply.code)
             self._denials.update({seat: Denial(seat, reply.code, reply.reason) for seat in reply.owners})

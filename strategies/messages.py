@@ -33,6 +33,7 @@ _RECIPE = {"solver", "algorithm", "pipeline", "least", "most", "terms"}
 _REPLY = {"kind", "run", "round", "attempt", "owner", "step", "status", "code", "reason", "ring", "dim"}
 _COHORT = {"members", "roster"}
 _LONGEST_RUN, _LONGEST_REASON = 1000, 2000  # characters: both end up in logs
+MOST_NUMBERS = 1 << 40  # in a reply, where nobody says how many were asked for
 _MOST_STAGES = 64  # each is work at the owner that no policy counts
 
 
@@ -169,8 +170,12 @@ def request_from(frame: bytes) -> Request:
     return Request(run, round, attempt, owner, found, weights, broadcast, _cohort(header["cohort"]))
 
 
-def reply_from(frame: bytes | memoryview) -> Reply:
-    """The reply in a frame, which is read in place where it is writable. Raises `CodecError`."""
+def reply_from(frame: bytes | memoryview, numbers: int = MOST_NUMBERS) -> Reply:
+    """The reply in a frame, which is read in place where it is writable. Raises `CodecError`.
+
+    A message of more than so many `numbers` is refused before it is unpacked: packed to one bit each they take a 64th of
+    the memory that they take unpacked.
+    """
     header, arrays = decode(frame)
     run, round, attempt, owner = address_in(header)
     status, ring, dim, reason, code = (header.get(key) for key in ("status", "ring", "dim", "reason", "code"))
@@ -183,6 +188,8 @@ def reply_from(frame: bytes | memoryview) -> Reply:
         raise CodecError("a reply whose code is no short word")
     if not _count(step) or not _count(dim) or (ring is not None and not _count(ring)):
         raise CodecError(f"a reply to step {step!r} of dimension {dim!r} in a ring of {ring!r} bits")
+    if dim > numbers:
+        raise CodecError(f"a reply of {dim} numbers; at most {numbers} were asked for")
     if not set(arrays) <= {"total", "payload"}:
         raise CodecError("a reply holds a message, a payload, and nothing else")
     payload: bytes | None = None

@@ -107,9 +107,17 @@ class Owner:
         One vector of extra memory. Kept until `agree`; asked again with the same verdict it is the same array, and the
         `vector` given with that call is not looked at.
         """
+        return self.mask_made(verdict, lambda: vector)
+
+    def mask_made(self, verdict: bytes, make: Callable[[], NDArray[np.integer[Any]]]) -> Vector:
+        """As `mask`, of the vector that `make()` gives: asked for once, and only after `verdict` passed every check.
+
+        So what it takes to make the vector is not even begun for a verdict that is refused. Where `make` raises, the session
+        is over.
+        """
         if len(self._answers) > 4 and self._same(3, verdict):
             raise RefusalError("repeat", "the masked vector was sent and is no longer kept")
-        return self._once(3, verdict, lambda: self._mask(verdict, vector))
+        return self._once(3, verdict, lambda: self._mask(verdict, make))
 
     def agree(self, survivors: bytes) -> bytes:
         """Exchange 5: a signature over the owners whose vectors arrived."""
@@ -259,12 +267,8 @@ class Owner:
             return Reason.SHARE
         return pair
 
-    def _mask(self, message: bytes, vector: NDArray[np.integer[Any]]) -> Vector:
+    def _mask(self, message: bytes, make: Callable[[], NDArray[np.integer[Any]]]) -> Vector:
         secrets, session = self._live(), self._session.id
-        if vector.shape != (self._parameters.dim,) or vector.dtype.kind not in "iu":
-            raise RefusalError(
-                "vector", f"a vector {vector.dtype}{list(vector.shape)}; give integers [{self._parameters.dim}]"
-            )
         verdict = messages.verdict_from(message, session)
         goes_on = set(verdict.members)
         require(goes_on <= set(self._session.members), "members", "the verdict keeps owners that did not advertise")
@@ -285,6 +289,11 @@ class Owner:
         self._company.floor("the verdict", goes_on)
         self._company.reach("the verdict", peers)
         self._verdict, self._view = verdict, verdict.view(session)
+        vector = make()
+        if vector.shape != (self._parameters.dim,) or vector.dtype.kind not in "iu":
+            raise RefusalError(
+                "vector", f"a vector {vector.dtype}{list(vector.shape)}; give integers [{self._parameters.dim}]"
+            )
         return self._masked(secrets, [each for each in peers if each != self._index], vector)
 
     def _masked(self, secrets: _Secrets, peers: list[int], vector: NDArray[np.integer[Any]]) -> Vector:

@@ -45,6 +45,30 @@ class Scripted:
         ]
 
 
+@pytest.mark.parametrize(
+    ("said", "waits"),
+    [
+        ([OK, ("refused", "ledger")], True), ([("refused", "busy"), SILENT], True), ([OK, ("failed", "")], True),
+        ([OK, ("refused", "roster")], True), ([OK, ("failed", "revoked")], False), ([OK, SILENT], False),
+        ([OK, ("refused", "session")], False), ([OK, ("refused", "clip")], False), ([OK, OK], False),
+    ],
+)  # fmt: skip
+def test_only_what_time_mends_is_waited_for(said: list[tuple[str, str]], waits: bool) -> None:
+    """An attempt that a full disk ended is worth a pause; a restarted agent, or a policy's no, is not."""
+    witness = Witness(Scripted(*said), Metrics())
+    list(witness.gather([replace(BLANK, owner=owner) for owner in range(len(said))], 1.0))
+    assert witness.waits() == waits
+
+
+def test_who_is_back_in_the_next_attempt_is_no_longer_waited_for() -> None:
+    witness = Witness(Scripted(("refused", "ledger")), Metrics())
+    list(witness.gather([BLANK], 1.0))
+    assert witness.waits()
+    witness.transport = Scripted(OK)
+    list(witness.gather([replace(BLANK, attempt=1)], 1.0))
+    assert not witness.waits()
+
+
 def denied(*said: tuple[str, str]) -> tuple[int, ...]:
     witness = Witness(Scripted(*said), Metrics())
     list(witness.gather([replace(BLANK, owner=owner) for owner in range(len(said))], 1.0))
@@ -94,7 +118,7 @@ def test_nobody_waits_for_an_owner_that_was_revoked_and_it_is_named() -> None:
     seated = Seated(Scripted(OK, OK, OK, OK, OK), (2, 5), lambda: {5})
     replies = list(seated.gather([replace(BLANK, owner=owner) for owner in range(2)], 1.0))
     assert sorted((reply.owners, reply.status, reply.reason) for reply in replies) == [
-        ((0,), "ok", "no"), ((1,), "failed", "owner number 5 was revoked"),
+        ((0,), "ok", "no"), ((1,), "failed", "was revoked"),
     ]  # fmt: skip
     (alone,) = Seated(Scripted(), (5,), lambda: {5}).gather([BLANK], 1.0)
     assert alone.status == "failed"

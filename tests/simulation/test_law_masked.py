@@ -74,7 +74,7 @@ def one_round(engine: str, line: str, drops: dict[int, int], **changes: Any) -> 
     made = prepare(parse(TEXT, {"privacy.pipeline": masked, **changes}), seed=5, engine=engine, device="cpu")
     transport = made.transport
     if engine == "in-memory":
-        protocol = MaskedRounds(transport.roster.directory())
+        protocol = MaskedRounds(transport.roster.directory)
     else:
         protocol, drops = plain_round, {owner: 1 for owner, step in drops.items() if step <= VECTOR}
     dropping = Dropping(made, drops, [])
@@ -115,7 +115,7 @@ def test_below_the_floor_nothing_is_opened_and_nothing_charged() -> None:
         device="cpu",
     )
     dropping = Dropping(made, {0: VECTOR, 1: VECTOR, 2: VECTOR, 9: VECTOR}, [])
-    protocol = MaskedRounds(made.transport.roster.directory())
+    protocol = MaskedRounds(made.transport.roster.directory)
     coordinator = Coordinator(
         made.federation, dropping, made.ledger, made.transport.entropy, "law", 1, protocol=protocol
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -202,7 +203,27 @@ def test_an_ok_reply_without_its_message_or_with_floats_for_ring_elements_is_ref
     with pytest.raises(CodecError, match="says 3"):
         reply_from(encode({**header, "ring": None, "dim": 3}, {"total": np.zeros(2, np.float32)}))
     with pytest.raises(CodecError, match="bytes for"):
-        reply_from(encode({**header, "ring": 20, "dim": 2**61}, {"total": np.zeros(2, np.uint8)}))
+        reply_from(encode({**header, "ring": 20, "dim": 2**30}, {"total": np.zeros(2, np.uint8)}))
+
+
+def test_a_reply_of_more_numbers_than_were_asked_for_is_not_unpacked() -> None:
+    """Packed to a bit each they take an eighth of a byte, and unpacked up to eight: nobody may make the reader do that."""
+    whole = Reply("run", 1, 0, (4,), "ok", torch.ones(640, dtype=torch.int64), 1).to_bytes()
+    assert len(reply_from(whole, 640).total) == 640
+    tracemalloc.start()
+    try:
+        bits = np.full(1 << 20, 255, np.uint8)
+        header = {"kind": "reply", "run": "r", "round": 1, "attempt": 0, "owner": 4, "step": 4, "status": "ok", "code": "",
+                  "reason": "", "ring": 1}  # fmt: skip
+        frame = encode({**header, "dim": 8 << 20}, {"total": bits})
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        for numbers in (639, 0, (8 << 20) - 1):
+            with pytest.raises(CodecError, match="were asked for"):
+                reply_from(frame, numbers)
+        assert tracemalloc.get_traced_memory()[1] - before < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("run", ["a\nb", "\x1b[2J", "\u202eevil", ""])
