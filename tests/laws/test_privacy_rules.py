@@ -272,7 +272,7 @@ def test_rule_13_a_round_asks_all_at_once_and_sums_whoever_answered(engine: str)
 
     class Counting:
         def gather(self, requests: Any, deadline: float) -> Any:
-            replies = gather(requests, deadline)
+            replies = list(gather(requests, deadline))
             exchanges.append((requests, {owner for reply in replies for owner in reply.owners}))
             return replies
 
