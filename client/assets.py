@@ -20,8 +20,6 @@ from .policy import PermittedTask, PolicyFrame
 from .refusal import RefusedError
 from .settings import AssetFrame, Settings
 
-SUFFIX = ".sqlite"
-
 
 @dataclass(frozen=True, slots=True)
 class Asset:
@@ -58,11 +56,6 @@ class Assets:
 def asset_name(settings: Settings, use: str) -> str | None:
     """The name of the asset for the task `use`; None where there is none."""
     return next((name for name, asset in settings.assets.items() if asset.task == use), None)
-
-
-def ledger_file(ledgers: Path, asset: str) -> Path:
-    """Where the ledger of `asset` lies in the folder `ledgers`."""
-    return ledgers / f"{asset}{SUFFIX}"
 
 
 def installed_codes(policy: PolicyFrame) -> dict[str, str]:

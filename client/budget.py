@@ -59,14 +59,18 @@ def settle(store: Store, policy: PolicyFrame, clock: Clock) -> None:
     store.allow(decide)
 
 
-def allow(store: Store, policy: PolicyFrame, by: str, clock: Clock) -> tuple[str, ...]:
-    """Allow what the file permits, in the name of `by`; in words, what is more than before. Raises `LedgerError`."""
-    more: list[str] = []
+def more_than_allowed(store: Store, policy: PolicyFrame) -> tuple[str, ...]:
+    """In words, what the file permits and the ledger does not. Raises `LedgerError`."""
+    account = store.spent()
+    standing = account.standing()
+    return () if standing is None else tuple(raised(standing.allowed, allowed_by(policy, account, FILE, 0)))
+
+
+def allow(store: Store, policy: PolicyFrame, by: str, clock: Clock) -> None:
+    """Allow what the file permits, in the name of `by`. Raises `LedgerError`."""
 
     def decide(account: Account) -> Allowed | None:
         wanted, standing = allowed_by(policy, account, by, clock()), account.standing()
-        more.extend(() if standing is None else raised(standing.allowed, wanted))
         return None if standing is not None and standing.allowed.same(wanted) else wanted
 
     store.allow(decide)
-    return tuple(more)

@@ -14,12 +14,13 @@ from ..privacy.ledger.store import Store
 from ..strategies.federation import build, learner_for
 from ..strategies.messages import Request
 from ..tasks.catalogue import TASKS
-from .assets import asset_name, installed_codes, ledger_file
+from .assets import asset_name, installed_codes
 from .checks import permitted
 from .guard import Opinion, opinion
 from .policy import PolicyFrame
 from .refusal import Refusal, RefusedError
 from .settings import Settings
+from .vault import ledger_file
 from .worker import agreed
 
 

@@ -10,11 +10,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ..privacy.ledger.creation import Clock, create
 from ..privacy.ledger.store import Store
 from ..strategies import keyfile
-from .assets import ledger_file
 from .home import ClientHome
 from .identity import recorded
 
-ANCHOR = ".anchor"
+SUFFIX, ANCHOR = ".sqlite", ".anchor"
+
+
+def ledger_file(ledgers: Path, asset: str) -> Path:
+    """Where the ledger of `asset` lies in the folder `ledgers`."""
+    return ledgers / f"{asset}{SUFFIX}"
+
+
+def assets_in(ledgers: Path) -> tuple[str, ...]:
+    """The assets that have a ledger in the folder `ledgers`, by name."""
+    return tuple(sorted(path.name.removesuffix(SUFFIX) for path in ledgers.glob(f"*{SUFFIX}")))
 
 
 def anchor_file(home: ClientHome, folder: str | None, asset: str) -> Path:

@@ -10,6 +10,7 @@ import click
 import typer
 from typer.utils import get_params_from_function
 
+from .audit import command as audit
 from .client import app as client
 from .compare import command as compare
 from .demo import command as demo
@@ -19,6 +20,7 @@ from .evaluate import command as evaluate
 from .export import command as export
 from .faults import INTERRUPTED, Traced
 from .init import command as init
+from .ledger import app as ledger
 from .plan import command as plan
 from .server import app as server
 from .simulate import command as simulate
@@ -33,6 +35,7 @@ VERBS: Mapping[str, Callable[..., None]] = {
     "up": up,
     "plan": plan,
     "doctor": doctor,
+    "audit": audit,
     "compare": compare,
     "export": export,
     "evaluate": evaluate,
@@ -40,6 +43,7 @@ VERBS: Mapping[str, Callable[..., None]] = {
 GROUPS: Mapping[str, typer.Typer] = {
     "server": server,
     "client": client,
+    "ledger": ledger,
 }
 
 app = typer.Typer(

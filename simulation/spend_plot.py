@@ -39,7 +39,8 @@ def _drawn(points: Points, limit: float | None, delta: float) -> tuple[Figure, s
         latest = max(latest, time)
         times.append(datetime.fromtimestamp(latest, UTC))
     axes.xaxis_date()
-    axes.plot(date2num(times), [point[2] for point in finite], color=SERIES[0], linewidth=2.4, drawstyle="steps-post")
+    days = date2num(times)  # type: ignore[no-untyped-call]  # matplotlib's dates carry no types
+    axes.plot(days, [point[2] for point in finite], color=SERIES[0], linewidth=2.4, drawstyle="steps-post")
     highest = finite[-1][2]
     if limit is not None and math.isfinite(limit):
         axes.axhline(limit, color=SERIES[1], linestyle=DASHES[1], linewidth=1.6)

@@ -193,8 +193,8 @@ class AnchorFile:
         found = self.read(key)
         if found is None:
             raise AnchorError(
-                f"{self.path}: no anchor, so nobody knows whether {ledger} is the newest; mount its volume or restore it. If it "
-                f"is lost, make sure that the ledger is the newest, and `tacit ledger anchor` makes it anew"
+                f"{self.path}: no anchor, so nobody knows whether {ledger} is the newest; mount its volume or restore it. "
+                f"If it is lost, make sure that the ledger is the newest, and `tacit ledger anchor` makes it anew"
             )
         agreed(ledger, str(self.path), found, last, digest)
         if found.number < last - 1:

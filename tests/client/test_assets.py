@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import tacit
-from tacit.client.assets import asset_name, ledger_file, open_assets
+from tacit.client.assets import asset_name, open_assets
 from tacit.client.refusal import RefusedError
 from tacit.client.settings import Settings, parse_settings
+from tacit.client.vault import ledger_file
 from tacit.config import ConfigError
 
 POLICY = """

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tacit.client.assets import ledger_file
 from tacit.client.preview import Preview, preview
 from tacit.client.settings import parse_settings
+from tacit.client.vault import ledger_file
 from tacit.config import parse
 from tacit.privacy.event import Gaussian
 from tacit.privacy.ledger.entry import Address, Price

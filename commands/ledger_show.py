@@ -1,0 +1,116 @@
+"""`tacit ledger show`: what was spent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .flags import Json
+from .ledger_place import LEDGER_FOLDER, LedgerFolder, LedgerPath, Place, places
+
+if TYPE_CHECKING:
+    from ..privacy.statement import Part, Statement
+
+
+def command(
+    path: LedgerPath = None,
+    folder: LedgerFolder = LEDGER_FOLDER,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", metavar="FILE", help="Draw ε over time, as .svg or .png; of one ledger.", show_default=False
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what was spent, by run, server and asset, and what is guaranteed; worked out again from the ledger's lines.
+
+    `spent` is ε of all charges as if they had been fixed beforehand, an upper bound. `guaranteed` is what is enforced: by a
+    filter, whatever servers and runs made of what came out; by a quota, for releases that were fixed. Charges whose outcome is
+    not known (`open`) count in full.
+
+    Example: `tacit ledger show --dir agent --plot spent.svg`
+    """
+    from ..config import ConfigError
+    from ..privacy.statement import statement
+    from .screen import say, show_json
+
+    if plot is not None and plot.suffix not in (".svg", ".png"):
+        raise ConfigError(f"--plot = {plot}: give a name that ends in .svg or .png")
+    found = places(path, folder)
+    if plot is not None and len(found) != 1:
+        raise ConfigError(f"--plot draws one ledger, and here are {len(found)}; give the ledger itself")
+    made = [(place, statement(place.read())) for place in found]
+    if plot is not None:
+        _plotted(made[0][1], plot)
+    if as_json:
+        show_json({"ledgers": [{"path": str(place.path), **each.to_json()} for place, each in made]})
+        return
+    if not made:
+        say(f"{folder}: nothing was spent yet; there is no ledger")
+    for place, each in made:
+        _show(place, each)
+    if plot is not None:
+        say(f"drawn: {plot}")
+
+
+def _show(place: Place, found: Statement) -> None:
+    from .screen import out, say, table
+
+    book = found.book
+    signed = f"signed by {book.heading.key[:16]}…" if book.heading.key else "signed by nobody"
+    say(f"{book.heading.asset}: {book.head.number + 1} lines, {signed}. {place.path}")
+    rows = [row for part in found.runs for row in _rows(f"run {part.name}", part)]
+    if len(found.servers) > 1:
+        rows += [row for part in found.servers for row in _rows(f"server {part.name[:16] or 'unnamed'}", part)]
+    rows += _rows("all", found.asset)
+    if not rows:
+        say("  nothing was charged")
+        return
+    head = ("", "what was released", "charges", "open", "spent ε", "δ", "guaranteed ε", "by")
+    out().print(table(head, rows, left=2))
+    for currency in dict.fromkeys(each.currency for each in found.asset.sums):
+        say(f"  ε for one {currency.unit}, {currency.relation}, against the {currency.observer}")
+    for words in found.over:
+        say(f"  over its budget: {words}")
+    for standing in book.account.history()[1:]:
+        say(f"  line {standing.number}: allowed anew by {standing.allowed.by}, {_limits(standing.allowed.limits)}")
+
+
+def _rows(name: str, part: Part) -> list[tuple[str, ...]]:
+    from ..simulation.mechanism import mechanism
+    from ..simulation.numerals import epsilon_text, small_text
+
+    return [
+        (
+            name, mechanism(each.to_json()["event"]), str(each.charges), str(each.open), epsilon_text(each.epsilon),
+            small_text(each.delta), "not said" if each.limit is None else epsilon_text(each.limit.epsilon),
+            "" if each.limit is None else each.limit.rule,
+        )
+        for each in part.sums
+    ]  # fmt: skip
+
+
+def _limits(limits: Any) -> str:
+    return ", ".join(f"{each.scope} ε = {each.epsilon:g}" for each in limits)
+
+
+def _plotted(found: Statement, path: Path) -> None:
+    from ..config import ConfigError
+    from ..privacy.statement import spending
+    from ..server.whole import write_whole
+    from ..simulation.spend_plot import spend_plot, spend_png
+
+    if not found.asset.sums:
+        raise ConfigError(f"--plot = {path}: nothing was charged yet, there is nothing to draw")
+    total = found.asset.sums[0]
+    points = spending(found.book, total.currency, total.delta)
+    limit = None if total.limit is None else total.limit.epsilon
+    draw = spend_png if path.suffix == ".png" else spend_plot
+    try:
+        drawn = draw(points, limit, total.delta)
+    except ValueError as error:
+        raise ConfigError(f"--plot = {path}: {error}") from error
+    write_whole(path, drawn)
