@@ -105,7 +105,7 @@ def test_lines_of_an_export_keep_their_places(path: Path, what: str) -> None:
     lines = [exported(line) for line in read(path).lines]
     changed = {
         "dropped": lines[:2] + lines[3:], "doubled": [*lines[:3], *lines[2:]],
-        "swapped": [*lines[:2], lines[3], lines[2], *lines[4:]], 
+        "swapped": [*lines[:2], lines[3], lines[2], *lines[4:]],
         "another's": [*lines[:2], lines[4].replace('"number":4', '"number":2')],
     }[what]  # fmt: skip
     place = path.with_suffix(".jsonl")
