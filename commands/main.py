@@ -10,7 +10,6 @@ import click
 import typer
 from typer.utils import get_params_from_function
 
-from .audit import command as audit
 from .client import app as client
 from .compare import command as compare
 from .demo import command as demo
@@ -35,7 +34,6 @@ VERBS: Mapping[str, Callable[..., None]] = {
     "up": up,
     "plan": plan,
     "doctor": doctor,
-    "audit": audit,
     "compare": compare,
     "export": export,
     "evaluate": evaluate,
