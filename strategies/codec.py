@@ -162,13 +162,19 @@ def unpack_into(packed: NDArray[np.uint8], bits: int, elements: NDArray[np.integ
     _check_length(packed, bits, len(elements))
     if elements.dtype.kind not in "iu" or np.iinfo(elements.dtype).max < (1 << bits) - 1:
         raise CodecError(f"{elements.dtype} does not hold {bits} bits")
-    octets = np.zeros(len(packed) + _WORD, dtype=np.uint8)
-    octets[: len(packed)] = packed
+    last = max(0, len(elements) - 8 * _WORD) // 8 * 8  # whole bytes before it, and more than a word behind
+    tail = np.zeros(len(packed) - last * bits // 8 + _WORD, dtype=np.uint8)  # words are read beyond the end
+    tail[:-_WORD] = packed[last * bits // 8 :]
+    _unpack_words(np.ascontiguousarray(packed), bits, elements[:last])
+    _unpack_words(tail, bits, elements[last:])
+
+
+def _unpack_words(octets: NDArray[np.uint8], bits: int, elements: NDArray[np.integer[Any]]) -> None:
     for where, words, shift, low, width in _fields(octets, bits, len(elements)):
         piece = words >> np.uint64(shift)
         piece &= np.uint64((1 << width) - 1)
-        piece <<= np.uint64(low)
         if low:
+            piece <<= np.uint64(low)
             elements[where] |= piece.astype(elements.dtype)
         else:
             elements[where] = piece
