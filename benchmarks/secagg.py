@@ -1,12 +1,13 @@
 """Secure aggregation: one attempt beside Flower's SecAgg+ in the same run, and what its parts take. Prints tables in Markdown.
 
-    python benchmarks/secagg.py           about five minutes
-    python benchmarks/secagg.py --quick   under one: d = 10⁵, one repetition, n = 200 instead of 1,000
-    python benchmarks/secagg.py --check   fails where a figure is not what was asked for
+    python benchmarks/secagg.py              about five minutes
+    python benchmarks/secagg.py --quick      under one: d = 10⁵, one repetition, a smaller crowd
+    python benchmarks/secagg.py --degree 20  another sparse graph than the search returns
+    python benchmarks/secagg.py --check      fails where a figure is not what was asked for
 
-Every owner and the server run in turn in this process, so that a median over owners is one over a hundred of them. Each time is
-given on the wall and on processors: where other work shares the machine, the second is what repeats. Times of ours do not hold
-packing and unpacking, nor Flower's quantising and array formats, but where the table says so.
+All owners and the server run in turn in one process, so that a median over owners is one over a hundred of them. Times are of
+processors, which is what repeats where other work shares the machine; beside them those on the wall. Formats (ours: packing
+and unpacking; Flower's: quantising, scaling, reading and writing arrays) are told apart from the protocol.
 """
 
 from __future__ import annotations
@@ -55,90 +56,122 @@ class Figure:
     def row(self) -> str:
         """Its row of the table."""
         sign = "≤" if self.most else "≥"
-        return f"| {self.name} | {self.reached:.3g} {self.unit} | {sign} {self.asked:g} {self.unit} | {'' if self.kept else 'no'} |"
+        missed = "" if self.kept else "missed"
+        return f"| {self.name} | {self.reached:.3g} {self.unit} | {sign} {self.asked:g} {self.unit} | {missed} |"
 
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """The median owner and the server of one attempt, and what both spent on formats of arrays."""
+    """What one attempt took: the median owner and the server, and how much more each spent on the formats of arrays.
+
+    `overhead`: bytes beside its vector that the owner which sent most sent.
+    """
 
     owner: Spent
     server: Spent
-    formats: Spent
+    owner_formats: float
+    server_formats: float
+    overhead: int = 0
 
 
-def sides(clock: Clock, formats: tuple[str, ...]) -> Sides:
+def sides(clock: Clock, overhead: int = 0) -> Sides:
     """What a clock says of both."""
     owners = clock.each("owner")
     owner = Spent(statistics.median(each.wall for each in owners), statistics.median(each.cpu for each in owners))
-    return Sides(owner, clock.of("server"), sum((clock.of(each) for each in formats), Spent()))
+    return Sides(owner, clock.of("server"), clock.of("pack").cpu / N, clock.of("unpack").cpu, overhead)
 
 
 def middle(found: list[Sides]) -> Sides:
     """The median of some attempts, of each number by itself."""
 
-    def of(pick: Callable[[Sides], Spent]) -> Spent:
-        return Spent(
-            statistics.median(pick(each).wall for each in found), statistics.median(pick(each).cpu for each in found)
-        )
+    def of(pick: Callable[[Sides], float]) -> float:
+        return statistics.median(pick(each) for each in found)
 
-    return Sides(of(lambda each: each.owner), of(lambda each: each.server), of(lambda each: each.formats))
+    return Sides(
+        Spent(of(lambda each: each.owner.wall), of(lambda each: each.owner.cpu)),
+        Spent(of(lambda each: each.server.wall), of(lambda each: each.server.cpu)),
+        of(lambda each: each.owner_formats),
+        of(lambda each: each.server_formats),
+        found[0].overhead,
+    )
 
 
 def ours(numbers: Parameters, drops: int) -> Sides:
     """One attempt of ours."""
-    return sides(attempt(numbers, drops).clock, ("pack", "unpack"))
+    took = attempt(numbers, drops)
+    return sides(took.clock, max(took.sent.values()) - -(-numbers.bits * numbers.dim // 8))
 
 
-def theirs(degree: int, threshold: int, dim: int, drops: int) -> Sides:
-    """One attempt of Flower's."""
-    import secaggplus
+def theirs(numbers: Parameters, drops: int) -> Sides:
+    """One attempt of Flower's with the same graph, threshold and length."""
+    from secaggplus import attempt as flower
 
-    return sides(secaggplus.attempt(N, degree, threshold, dim, drops), ("encoding",))
+    return sides(flower(numbers.n, numbers.degree or numbers.n - 1, numbers.threshold, numbers.dim, drops))
 
 
-def compared(dim: int, repetitions: int) -> list[Figure]:
-    """Ours and Flower's in turns, without drops and with as many as the search allowed for."""
-    numbers = parameters.sparse(N, N - FEW, FEW, BITS, dim)
-    if numbers is None or numbers.degree is None:
-        raise RuntimeError("no sparse graph for the benchmark's cohort")
-    wider = Parameters(N, N - FEW, FEW, 10, BITS, dim, "semi-honest", 20)
-    malicious = parameters.full(N, 2 * N // 3 + 1, FEW, BITS, dim, "malicious")
+def compared(sparse: Parameters, repetitions: int) -> list[Figure]:
+    """Ours and Flower's in turns, without drops and with as many as the search allowed for; then ours with the full graph."""
+    full = parameters.full(N, 2 * N // 3 + 1, FEW, BITS, sparse.dim, "malicious")
+    k = f"k = {sparse.degree}"
     runs: dict[str, Callable[[], Sides]] = {
-        f"ours, k = {numbers.degree}": lambda: ours(numbers, 0),
-        f"Flower, k = {numbers.degree}": lambda: theirs(numbers.degree or 0, numbers.threshold, dim, 0),
-        f"ours, k = {numbers.degree}, {FEW} drop": lambda: ours(numbers, FEW),
-        f"Flower, k = {numbers.degree}, {FEW} drop": lambda: theirs(numbers.degree or 0, numbers.threshold, dim, FEW),
-        "ours, k = 20": lambda: ours(wider, 0),
-        "Flower, k = 20": lambda: theirs(20, 10, dim, 0),
-        "ours, full, malicious": lambda: ours(malicious, 0),
-        "ours, full, malicious, 10 drop": lambda: ours(malicious, 10),
+        f"ours, {k}": lambda: ours(sparse, 0),
+        f"Flower, {k}": lambda: theirs(sparse, 0),
+        f"ours, {k}, {FEW} drop": lambda: ours(sparse, FEW),
+        f"Flower, {k}, {FEW} drop": lambda: theirs(sparse, FEW),
+        "ours, full, malicious": lambda: ours(full, 0),
+        "ours, full, malicious, 10 drop": lambda: ours(full, 10),
     }
     found: dict[str, list[Sides]] = {name: [] for name in runs}
     for _ in range(repetitions):
         for name, run in runs.items():
             found[name].append(run())
-    medians = {name: middle(each) for name, each in found.items()}
-    print(
-        f"\n| n = {N}, d = {dim:,} | owner, ms | on processors | server, ms | on processors | formats, all, ms |\n|---|---|---|---|---|---|"
-    )
-    for name, each in medians.items():
-        times = (each.owner.wall, each.owner.cpu, each.server.wall, each.server.cpu, each.formats.cpu)
+    middles = {name: middle(each) for name, each in found.items()}
+    print(f"\n| n = {N}, d = {sparse.dim:,}, ms | owner, wall | owner | formats | server, wall | server | formats |")
+    print("|---|---|---|---|---|---|---|")
+    for name, each in middles.items():
+        times = (
+            each.owner.wall,
+            each.owner.cpu,
+            each.owner_formats,
+            each.server.wall,
+            each.server.cpu,
+            each.server_formats,
+        )
         print(f"| {name} | " + " | ".join(f"{1e3 * seconds:,.1f}" for seconds in times) + " |")
-    figures = []
-    for words in (f"k = {numbers.degree}", f"k = {numbers.degree}, {FEW} drop", "k = 20"):
-        one, other = medians[f"ours, {words}"], medians[f"Flower, {words}"]
+    figures: list[Figure] = []
+    for words in (k, f"{k}, {FEW} drop"):
+        one, other = middles[f"ours, {words}"], middles[f"Flower, {words}"]
+        owner = (other.owner.cpu + other.owner_formats) / (one.owner.cpu + one.owner_formats)
         figures += [
             Figure(f"owner against Flower, {words}", other.owner.cpu / one.owner.cpu, 8, "times", most=False),
+            Figure(f"the same with formats, {words}", owner, 8, "times", most=False),
             Figure(f"server against Flower, {words}", other.server.cpu / one.server.cpu, 50, "times", most=False),
         ]
-    plain, dropped = medians["ours, full, malicious"], medians["ours, full, malicious, 10 drop"]
+    plain, dropped = middles["ours, full, malicious"], middles["ours, full, malicious, 10 drop"]
     return [
         *figures,
-        Figure("owner, full, malicious", 1e3 * max(plain.owner.cpu, dropped.owner.cpu), 150, "ms"),
-        Figure("server, full, malicious", plain.server.cpu, 0.5, "s"),
-        Figure("server, full, malicious, 10 drop", dropped.server.cpu, 1, "s"),
+        Figure("owner, full, malicious", 1e3 * (plain.owner.cpu + plain.owner_formats), 150, "ms"),
+        Figure("server, full, malicious", plain.server.cpu + plain.server_formats, 0.5, "s"),
+        Figure("server, full, malicious, 10 drop", dropped.server.cpu + dropped.server_formats, 1, "s"),
+        Figure("sent beyond b/8 bytes a parameter, full, d = 10⁶", 100 * plain.overhead / (BITS / 8 * DIM), 1, "%"),
     ]
+
+
+def profile(sparse: Parameters) -> None:
+    """Where the time of one attempt goes, by step."""
+    clock = attempt(sparse).clock
+    steps = ("begin", "advertise", "deal", "check", "mask", "agree", "unmask")
+    print(
+        f"\n| k = {sparse.degree}, d = {sparse.dim:,}, ms | "
+        + " | ".join(steps)
+        + " |\n|---"
+        + "|---" * len(steps)
+        + "|"
+    )
+    owner = [statistics.median(clock.spent["owner", each, step].cpu for each in range(sparse.n)) for step in steps]
+    server = [clock.of("server", step).cpu for step in steps]
+    for name, times in (("an owner", owner), ("the server", server)):
+        print(f"| {name} | " + " | ".join(f"{1e3 * seconds:.2f}" for seconds in times) + " |")
 
 
 def medians(*tasks: Callable[[], object], repetitions: int = 31) -> list[float]:
@@ -180,16 +213,11 @@ def masking() -> Figure:
     return Figure("masking against bare AES-CTR", worst, 2.5, "times")
 
 
-def sizes(dim: int) -> list[Figure]:
-    """Bytes that travel, and memory of one owner whose vector has ten million elements."""
-    malicious = parameters.full(N, 2 * N // 3 + 1, FEW, BITS, dim, "malicious")
-    more = max(attempt(malicious).sent.values()) / (BITS / 8 * dim) - 1
+def memory() -> Figure:
+    """What masking and packing ten million elements takes beside them, in vectors of the type that is worked on."""
     few = parameters.full(5, 4, 1, BITS, 10**7, "malicious")
     vector = mask.element(BITS).itemsize * few.dim
-    return [
-        Figure("sent by an owner beyond b/8 bytes a parameter, full", 100 * more, 1, "%"),
-        Figure("extra memory of an owner, d = 10⁷", owner_memory(few) / vector, 2, "vectors"),
-    ]
+    return Figure("extra memory of an owner, d = 10⁷", owner_memory(few) / vector, 2, "vectors")
 
 
 def crowd(n: int, dim: int) -> Figure:
@@ -237,21 +265,33 @@ def rows() -> list[tuple[str, float]]:
     return [(name, medians(task, repetitions=9)[0]) for name, task in tasks.items()]
 
 
+def chosen(dim: int, degree: int | None) -> Parameters:
+    """The sparse graph's numbers: those of the search, or of another degree with a threshold of half of it."""
+    if degree is not None:
+        return Parameters(N, N - FEW, FEW, degree // 2, BITS, dim, "semi-honest", degree)
+    found = parameters.sparse(N, N - FEW, FEW, BITS, dim)
+    if found is None:
+        raise RuntimeError("no sparse graph for the benchmark's cohort")
+    return found
+
+
 def main() -> None:
+    """Measure everything and print the tables."""
     parser = argparse.ArgumentParser(description="Secure aggregation beside Flower's SecAgg+.")
     parser.add_argument("--quick", action="store_true", help="small and once")
     parser.add_argument("--check", action="store_true", help="fail where a figure is not what was asked for")
+    parser.add_argument("--degree", type=int, help="neighbours in the sparse graph, instead of what the search returns")
     asked = parser.parse_args()
     dim, repetitions = (10**5, 1) if asked.quick else (DIM, REPETITIONS)
     load = os.getloadavg()[0]
-    figures = compared(dim, repetitions)
-    figures.append(masking())
-    figures += sizes(DIM)
-    figures.append(crowd(200, 10**4) if asked.quick else crowd(1000, 10**5))
+    sparse = chosen(dim, asked.degree)
+    figures = compared(sparse, repetitions)
+    profile(sparse)
+    figures += [masking(), memory(), crowd(200, 10**4) if asked.quick else crowd(1000, 10**5)]
     print("\n| part | ms |\n|---|---|")
     for name, seconds in rows():
         print(f"| {name} | {seconds * 1e3:.3g} |")
-    print("\n| figure | reached | asked | missed |\n|---|---|---|---|")
+    print("\n| figure | reached | asked | |\n|---|---|---|---|")
     for figure in figures:
         print(figure.row())
     print(

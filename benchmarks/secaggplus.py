@@ -113,9 +113,9 @@ class _InProcess(Grid):
 
 
 def attempt(n: int, degree: int, threshold: int, dim: int, drops: int) -> Clock:
-    """An attempt of `n` owners, of whom `drops` fall silent when vectors are due. Clocks: `server`, `("owner", i)`, and apart.
+    """An attempt of `n` owners, of whom `drops` fall silent when vectors are due.
 
-    `degree` neighbours and the owner itself hold the shares, which is what Flower calls `num_shares`.
+    Clocks: `("owner", i)`, `server`; `pack` and `unpack` for the formats of arrays at either side. `degree` neighbours and the owner itself hold the shares, which is what Flower calls `num_shares`.
     """
     logging.getLogger("flwr").setLevel(logging.ERROR)
     clock, numbers = Clock(), range(1, n + 1)
@@ -129,11 +129,12 @@ def attempt(n: int, degree: int, threshold: int, dim: int, drops: int) -> Clock:
     grid = _InProcess(numbers, frozenset(numbers[:drops]), vector, clock)
     work = server.SecAggPlusWorkflow(degree + 1, threshold, clipping_range=CLIP, max_weight=float(WEIGHT))
     with ExitStack() as stack:
-        for module, name in (
-            (client, "quantize"), (client, "parameters_multiply"), (client, "parameters_to_ndarrays"),
-            (client, "ndarray_to_bytes"), (server, "bytes_to_ndarray"), (server, "dequantize"),
-        ):  # fmt: skip
-            stack.enter_context(patch.object(module, name, _apart(getattr(module, name), clock)))
+        for part, module, names in (
+            ("pack", client, ("quantize", "parameters_multiply", "parameters_to_ndarrays", "ndarray_to_bytes")),
+            ("unpack", server, ("bytes_to_ndarray", "dequantize")),
+        ):
+            for name in names:
+                stack.enter_context(patch.object(module, name, _apart(part, getattr(module, name), clock)))
         with clock.running("server"):
             work(grid, context)
     if strategy.mean is None or not np.allclose(strategy.mean, vector, atol=1e-4):
@@ -141,10 +142,10 @@ def attempt(n: int, degree: int, threshold: int, dim: int, drops: int) -> Clock:
     return clock
 
 
-def _apart(function: Callable[..., Made], clock: Clock) -> Callable[..., Made]:
+def _apart(part: str, function: Callable[..., Made], clock: Clock) -> Callable[..., Made]:
     @functools.wraps(function)
     def timed(*arguments: Any, **named: Any) -> Made:
-        with clock.running("encoding"):
+        with clock.running(part):
             return function(*arguments, **named)
 
     return timed
