@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 from tacit.privacy.secagg import messages
+from tacit.privacy.secagg import session as sessions
 from tacit.privacy.secagg.messages import Directory, Shares, Verdict
 from tacit.privacy.secagg.owner import STEPS
+from tacit.privacy.secagg.parameters import Parameters
 
 Make = Callable[..., Any]
 EVE, HONEST = 20, (2, 5, 8, 11, 14, 17)
@@ -172,4 +174,42 @@ def test_a_message_of_another_kind_is_no_message(world: Make, due: str, given: s
     assert at.refusals[2].code == "malformed"
     assert at.ask(5, due, true[5][:37] + wrong[5][37:]) is None
     assert at.refusals[5].code in ("malformed", "members", "survivors", "agreement", "own", "too-few")
+    at.judge()
+
+
+@pytest.mark.parametrize("step", ["deal", "mask", "agree"])
+def test_a_floor_holds_at_every_step_though_fewer_would_open_the_sum(world: Make, step: str) -> None:
+    """Six of seven are the policy's floor; five would be enough to put secrets together."""
+    at = world(replace(world().parameters, least=6))
+    at.until(step)
+    five = (2, 5, 8, 11, 14)
+    if step == "deal":
+        full = tuple(at.collector._advertised[each] for each in five)
+        request = Directory(messages.entries(full), full).to_bytes(at.context)
+    else:
+        request = (Verdict(five, ()) if step == "mask" else messages.Survivors(five)).to_bytes(at.session)
+    for index in five:
+        assert at.ask(index, step, request) is None
+        assert (at.refusals[index].code, "the floor is 6" in str(at.refusals[index])) == ("too-few", True)
+    at.judge(HONEST)
+
+
+@pytest.mark.parametrize("step", ["deal", "mask", "agree"])
+def test_in_a_sparse_graph_a_neighbourhood_that_cannot_open_its_secrets_is_refused(world: Make, step: str) -> None:
+    """Enough members everywhere, but too few around one owner."""
+    at = world(Parameters(80, 68, 1, 4, 20, 3, "semi-honest", 14))
+    at.until(step)
+    graph = [each for each in at.collector._session.near(8) if each != 8]
+    kept = tuple(each for each in at.cohort if each not in graph[2:])
+    if (
+        step == "deal"
+    ):  # another directory is another session and another graph: this owner's are those of the whole cohort
+        full = tuple(at.collector._advertised[each] for each in kept)
+        near = sessions.session(Directory(messages.entries(full), ()), at.context, at.cohort, at.parameters).near(8)
+        shown = tuple(each for each in full if each.index in near[:3] or each.index == 8)
+        request = Directory(messages.entries(full), shown).to_bytes(at.context)
+    else:
+        request = (Verdict(kept, ()) if step == "mask" else messages.Survivors(kept)).to_bytes(at.session)
+    assert at.ask(8, step, request) is None
+    assert at.refusals[8].code == ("members" if step == "deal" else "too-few")
     at.judge()

@@ -6,6 +6,7 @@ Seven members, of whom owner 20 helps the server (its keys are the server's). Fi
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,41 @@ class ShowsItsHelpersSignatureManyTimes:
         )
 
 
+class LeavesOutTheirOwnSignature:
+    """Six of seven agree, on whatever they agree: an owner finds its own word missing."""
+
+    code, hit = "agreement", HONEST
+
+    def tell(self, world: Any, step: str, index: int, request: bytes) -> bytes | None:
+        if step != "unmask" or index == EVE:
+            return request
+        signed = dict(messages.agreements_from(request, world.session).signatures)
+        del signed[index]
+        return Agreements(signed).to_bytes(world.session)
+
+
+class ShowsTwoViews:
+    """The same members and survivors, but half were shown one report more before they masked: their masks do not cancel."""
+
+    code, hit = "signature", HONEST
+
+    def tell(self, world: Any, step: str, index: int, request: bytes) -> bytes | None:
+        if step != "mask" or index not in (5, 8, 11):
+            return request
+        unsigned = messages.Report(EVE, bytes(32), {}, b"")
+        signature = keys.sign(world.signing[EVE], "report", unsigned.signed(world.session))
+        return Verdict(EVERYBODY, (replace(unsigned, signature=signature),)).to_bytes(world.session)
+
+    def begin(self, world: Any, step: str) -> None:
+        if step != "agree":
+            return
+        asked = world.collector.requests()
+        answers = {index: world.ask(index, "agree", asked[index]) for index in EVERYBODY}
+        signed = {each: messages.agreement_from(said, world.session).signature for each, said in answers.items()}
+        for index in HONEST:
+            world.ask(index, "unmask", Agreements(signed).to_bytes(world.session))
+
+
 class NamesADroppedOwnerAmongSigners:
     """A quorum is filled with members that are no survivors."""
 
@@ -179,6 +215,8 @@ ATTACKS = [
     ChangesTheSurvivorsAfterTheySigned,
     ForgesAgreementsOnAnotherSet,
     ShowsItsHelpersSignatureManyTimes,
+    LeavesOutTheirOwnSignature,
+    ShowsTwoViews,
     NamesADroppedOwnerAmongSigners,
     SaysThatItsVictimDropped,
     AsksForBothKindsOneAfterTheOther,
