@@ -36,8 +36,8 @@ def _first(round: int) -> int:
     return 0
 
 
-def _at_once(left: int) -> None:
-    return
+def _at_once(left: int) -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,14 @@ class Coordinator:
 
     `first(round)` is the first attempt number of a round: above 0 where an earlier process released that round and was
     killed before its checkpoint, so that no attempt is released twice (PRIVACY.md 16). `protocol` is how one attempt asks its
-    owners and comes by their sum. `pause(left)` is called before each further attempt, with how many are left; `name(owner)`
-    is what the operator calls an owner.
+    owners and comes by their sum. `again(left)` says whether another attempt is made where one came to nothing, after a
+    pause if need be; `name(owner)` is what the operator calls an owner.
     """
 
     def __init__(
         self, federation: Federation, transport: Transport, ledger: Ledger, entropy: Entropy, run: str, total: int,
         first: Callable[[int], int] = _first, protocol: Protocol = plain_round,
-        pause: Callable[[int], None] = _at_once, name: Callable[[int], str] = str,
+        again: Callable[[int], bool] = _at_once, name: Callable[[int], str] = str,
     ) -> None:  # fmt: skip
         self._federation = federation
         self._transport = transport
@@ -91,7 +91,7 @@ class Coordinator:
         self._draws: dict[tuple[int, int], list[int]] = {}
         self._first = first
         self._protocol = protocol
-        self._pause, self._name = pause, name
+        self._again, self._name = again, name
         self._event = federation.round_event(federation.pipeline)
 
     def start(self, weights: Tensor) -> Progress:
@@ -143,13 +143,14 @@ class Coordinator:
     def _sum(self, progress: Progress, number: int, concrete: Pipeline) -> tuple[int, int, Tally]:
         """The sum of the first attempt that reaches its quorum, with the number of owners that were asked."""
         federation, rounds = self._federation, self._federation.config.rounds
-        missing = ""
+        missing, tried = "", 0
         expelled: frozenset[int] = frozenset()
         first = self._first(number)
         shared = bool(concrete.final.noise) and concrete.final.noise[0].place == "shared"
         for attempt in range(first, first + federation.attempts):
-            if attempt > first:
-                self._pause(first + federation.attempts - attempt)
+            if attempt > first and not self._again(first + federation.attempts - attempt):
+                break
+            tried += 1
             sampled = [owner for owner in self._drawn(number, attempt if shared else 0) if owner not in expelled]
             blank = Request(
                 self._run, number, attempt, 0, federation.recipe(concrete), progress.weights,
@@ -167,7 +168,7 @@ class Coordinator:
             missing = _missing(sampled, summed, need, self._name)
         once = "; owners noise their own messages, so they are asked only once a round"
         raise RoundError(
-            f"round {number}: below quorum in {federation.attempts} attempt(s); {missing}; lower rounds.quorum, raise "
+            f"round {number}: below quorum in {tried} attempt(s); {missing}; lower rounds.quorum, raise "
             f"rounds.deadline, or bring the owners back{once if federation.attempts < rounds.attempts else ''}"
         )
 

@@ -19,6 +19,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tacit.client import session as session_module
 from tacit.client.refusal import RefusedError
 from tacit.client.replies import Replies
 from tacit.client.session import Session
@@ -33,6 +34,7 @@ from tacit.privacy.ledger.store import Store, create
 from tacit.strategies.codec import MAGIC, CodecError
 from tacit.strategies.learner import Learner
 from tacit.strategies.messages import Recipe, Reply, Request, reply_from
+from tacit.strategies.steps import LAST, VECTOR, asked_in
 from tacit.strategies.terms import Terms
 from tacit.tasks.examples import Examples
 from tacit.tasks.losses import cross_entropy
@@ -511,3 +513,220 @@ def test_killed_between_any_two_steps_it_lost_no_charge_and_goes_on(tmp_path: Pa
         assert owner.charges() == 2
         assert len(owner.replies.numbers()) == 1
         owner.store.close()
+
+
+# --- masked attempts ---
+
+
+class SeenHidden(Seen):
+    """As `Seen`, for messages that are masked."""
+
+    def hidden(self, request: Request) -> tuple[Tensor, int | None]:
+        type(self).touched(request)
+        return Worker.hidden(self, request)
+
+
+@dataclass
+class Ring(Owner):
+    """The owner 4 of a cohort, whose other members are at work beside it; `happened` tells of its steps in order."""
+
+    begin: Any = None
+    happened: list[str] = field(default_factory=list)
+
+    def start(self, **given: Any) -> None:
+        def touched(request: Request) -> None:
+            self.happened.append("touched")
+            self.touched.append((request.round, request.attempt))
+
+        class Mine(SeenHidden):
+            pass
+
+        Mine.touched = staticmethod(touched)
+        super().start(circles=lambda cohort: self.begin().circle(4), step=self.happened.append, **given)
+        self.worker = Mine(4, SHARED, self.examples, self.entropy, on_fault=lambda *what: self.faults.append(what[2]))
+
+    def attempt(self, **changes: Any) -> Any:
+        """A masked attempt in which this owner answers by its session."""
+        return self.begin(
+            self.begin().asked if not changes else masked_of(self.begin, **changes), voices={4: self.says}
+        )
+
+    def says(self, frame: bytes) -> bytes:
+        return self.session.handle(frame)
+
+    def tell(self, frame: bytes) -> Reply:
+        return reply_from(self.says(frame))
+
+
+def masked_of(begin: Any, **changes: Any) -> Request:
+    return replace(begin().asked, **changes)
+
+
+@pytest.fixture
+def ring(tmp_path: Path, masking: Any) -> Ring:
+    return Ring(tmp_path, begin=masking)
+
+
+def test_a_masked_attempt_is_paid_first_and_kept_before_it_leaves(ring: Ring) -> None:
+    """Charged before anything is answered; the data in the step that masks; on the disk and committed before it leaves."""
+    attempt = ring.attempt().until(VECTOR)
+    assert ring.happened == ["reserved"]
+    assert ring.charges() == 1
+    assert ring.store.find(Address("run", 1, 0)).reply is None
+    reply = ring.says(attempt.frame(4))
+    assert ring.happened == ["reserved", "touched", "stored", "committed"]
+    record = ring.store.find(Address("run", 1, 0))
+    assert ring.replies.read(record.number) == reply
+    attempt.until(0)
+    assert attempt.tally.owners == (0, 2, 4, 5, 7)
+    assert (ring.charges(), ring.touched, ring.faults) == (1, [(1, 0)], [])
+
+
+def test_every_step_is_answered_once_and_the_same_bytes_the_same(ring: Ring) -> None:
+    attempt = ring.attempt()
+    said: dict[int, tuple[bytes, bytes]] = {}
+    for number in range(1, LAST + 1):
+        frame = attempt.frame(4)
+        said[number] = frame, ring.says(frame)
+        attempt.step()
+        for at, (asked, answer) in said.items():
+            if at == VECTOR < number:  # in the sum already, and as large as the model; no reason to end
+                assert ring.tell(asked).code == "session"
+            else:
+                assert ring.says(asked) == answer
+    assert attempt.tally.owners == (0, 2, 4, 5, 7)
+    assert (ring.charges(), ring.touched) == (1, [(1, 0)])
+
+
+@pytest.mark.parametrize("at", range(1, LAST + 1))
+def test_other_bytes_for_a_step_end_the_attempt(ring: Ring, at: int) -> None:
+    attempt = ring.attempt().until(at)
+    frame = attempt.frame(4)
+    ring.says(frame)
+    asked = asked_in(frame)
+    other = replace(asked, weights=asked.weights + 1) if at == 1 else replace(asked, payload=asked.payload + b"\0")
+    reply = ring.tell(other.to_bytes())
+    assert (reply.status, reply.code, reply.payload, reply.total) == ("refused", "session", None, None)
+    again = ring.tell(frame)
+    assert (again.status, again.payload, again.total) == ("refused", None, None)
+    assert ring.charges() == 1
+    assert ring.tell(attempt_frame(ring, attempt=1)).status == "ok"  # another attempt is another session
+    assert ring.charges() == 2
+
+
+def attempt_frame(ring: Ring, **changes: Any) -> bytes:
+    return ring.attempt(**changes).frame(4)
+
+
+@pytest.mark.parametrize("at", range(1, LAST + 1))
+def test_after_a_restart_the_attempt_is_unknown(ring: Ring, at: int) -> None:
+    attempt = ring.attempt()
+    first = attempt.frame(4)
+    attempt.until(at)
+    frame = attempt.frame(4)
+    ring.says(frame)
+    ring.restart()
+    for asked in (first, frame):
+        reply = ring.tell(asked)
+        assert (reply.status, reply.code, reply.payload, reply.total) == ("refused", "session", None, None)
+    assert ring.charges() == 1
+    assert len(ring.touched) == (at >= VECTOR)
+
+
+def test_a_refused_verdict_touches_no_data(ring: Ring) -> None:
+    attempt = ring.attempt().until(VECTOR)
+    honest = asked_in(attempt.frame(4))
+    reply = ring.tell(replace(honest, payload=honest.payload[:-1]).to_bytes())
+    assert (reply.status, reply.code, reply.total) == ("refused", "mask", None)
+    assert (ring.tell(attempt.frame(4)).status, ring.touched, ring.charges()) == ("refused", [], 1)
+    assert ring.replies.numbers() == ()
+
+
+def test_a_vector_that_the_disk_does_not_take_never_leaves(ring: Ring, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempt = ring.attempt().until(VECTOR)
+
+    def full(number: int, reply: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ring.replies, "keep", full)
+    for status in ("failed", "failed"):  # the same bytes, the same answer: no second try
+        reply = ring.tell(attempt.frame(4))
+        assert (reply.status, reply.total) == (status, None)
+        assert "disk" in reply.reason
+    assert (ring.touched, ring.charges()) == ([(1, 0)], 1)
+    attempt.until(0)
+    assert attempt.tally.owners == (0, 2, 5, 7)
+    assert "disk" in attempt.tally.faults[4]
+
+
+def test_a_machine_that_cannot_train_says_so_once(ring: Ring, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempt = ring.attempt().until(VECTOR)
+    tries: list[int] = []
+
+    def broken(*_: Any) -> Any:
+        tries.append(1)
+        raise MemoryError
+
+    monkeypatch.setattr(session_module, "contribution", broken)
+    for _ in range(3):
+        reply = ring.tell(attempt.frame(4))
+        assert (reply.status, reply.total) == ("failed", None)
+    assert (len(tries), ring.charges()) == (1, 1)
+
+
+def test_data_that_breaks_training_changes_nothing_that_can_be_seen(tmp_path: Path, masking: Any) -> None:
+    """PRIVACY.md 12: a vector all the same, noise and masks included; only the owner's log tells."""
+    broken = Examples(torch.zeros(5, 9), torch.zeros(5, dtype=torch.int64))  # of another width than the model
+    ring = Ring(tmp_path, examples=broken, begin=masking)
+    attempt = ring.attempt().until(0)
+    assert attempt.tally.owners == (0, 2, 4, 5, 7)
+    assert len(ring.faults) == 1
+
+
+def test_a_later_attempt_ends_an_earlier_one_of_its_run_and_no_other(ring: Ring) -> None:
+    first, other = ring.attempt().until(2), ring.attempt(run="other").until(2)
+    assert ring.session.holds(asked_in(first.frame(4)))
+    ring.attempt(attempt=1).until(2)
+    assert not ring.session.holds(asked_in(first.frame(4)))
+    assert ring.tell(first.frame(4)).code == "session"
+    assert other.until(0).tally.owners == (0, 2, 4, 5, 7)
+
+
+def test_masked_attempts_are_capped_and_each_is_charged(ring: Ring) -> None:
+    for attempt in range(3):
+        assert ring.tell(attempt_frame(ring, attempt=attempt)).status == "ok"
+    reply = ring.tell(attempt_frame(ring, attempt=3))
+    assert (reply.status, reply.code) == ("refused", "rounds")
+    assert (ring.charges(), ring.touched) == (3, [])
+
+
+def test_steps_for_nobody_are_refused(ring: Ring) -> None:
+    attempt = ring.attempt().until(2)
+    step = asked_in(attempt.frame(4))
+    for other in (replace(step, run="x"), replace(step, round=2), replace(step, attempt=1), replace(step, owner=5)):
+        reply = ring.tell(other.to_bytes())
+        assert (reply.status, reply.code, reply.payload) == ("refused", "session", None)
+    assert attempt.until(0).tally.owners == (0, 2, 4, 5, 7)  # and disturb nobody
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"cohort": None}, "mask"), ({"recipe": "plain"}, "mask"), ({"owner": 5}, "address")],
+    ids=["a mask without a cohort", "a cohort without a mask", "another owner's"],
+)
+def test_what_cannot_be_masked_is_refused_before_it_is_charged(ring: Ring, changes: dict[str, Any], code: str) -> None:
+    asked = masked_of(ring.begin)
+    if "recipe" in changes:
+        changes = {"recipe": replace(asked.recipe, pipeline=OWN)}
+    reply = ring.tell(replace(asked, **changes).to_bytes())
+    assert (reply.status, reply.code) == ("refused", code)
+    assert (ring.charges(), ring.touched, ring.happened) == (0, [], [])
+
+
+def test_strangers_are_refused_before_anything_is_charged(ring: Ring, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = ring.begin
+    ring.begin = lambda *given, **more: whole(*given, approved=frozenset({4}), **more)
+    reply = ring.tell(attempt_frame(ring))
+    assert (reply.status, reply.code) == ("refused", "mask")
+    assert "not approved" in reply.reason
+    assert ring.charges() == 0

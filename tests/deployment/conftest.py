@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tacit.client.node import Delivery, Node
-from tacit.config import Config
+from tacit.config import Config, parse
 from tacit.server import control
 from tacit.server.child import Child
 from tacit.server.door import Door, server
@@ -48,7 +48,7 @@ from tacit.server.superlink import Settings
 from tacit.server.supervisor import Pace, Supervisor
 from tacit.simulation.permission import asset_text, policy_text
 from tacit.simulation.site import Site as FederationSite
-from tacit.simulation.site import enrol_owner, found_server, server_child
+from tacit.simulation.site import acquaint, enrol_owner, found_server, server_child
 from tacit.strategies.control import ControlError
 from tacit.strategies.federation import build
 from tacit.tasks.source import Population
@@ -271,8 +271,8 @@ def _name(name: str) -> x509.Name:
 
 
 _AGENT = '''\
-"""An owner's agent that writes down, before each reply leaves, what leaves."""
-import hashlib, logging, os, sys
+"""An owner's agent that writes down, before each reply leaves, what leaves; where a file says so, it dies or waits then."""
+import hashlib, logging, os, signal, sys, time
 from pathlib import Path
 from tacit.client import agent, node
 from tacit.strategies.messages import reply_from
@@ -282,7 +282,16 @@ left = os.open(root.parent / f"{root.name}.left", os.O_WRONLY | os.O_CREAT | os.
 send = node.Node.send
 
 def told(self, ticket, frame):
-    if reply_from(frame).status == "ok":
+    reply = reply_from(frame)
+    at = root.parent / f"{root.name}.{reply.round}.{reply.step}"
+    if reply.status == "ok" and (dies := at.with_suffix(at.suffix + ".dies")).exists():
+        dies.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if reply.status == "ok" and (waits := at.with_suffix(at.suffix + ".waits")).exists():
+        waits.rename(held := at.with_suffix(at.suffix + ".held"))
+        while held.exists():
+            time.sleep(0.02)
+    if reply.status == "ok":
         os.write(left, f"{hashlib.sha256(frame).hexdigest()}\\n".encode())
     return send(self, ticket, frame)
 
@@ -494,6 +503,8 @@ class Federation:
             home = site.owner(number)
             found = json.loads(home.coordinator.read_text())
             home.coordinator.write_text(json.dumps({**found, "gateway": f"127.0.0.1:{self.cable.port}"}))
+        if federation.pipeline.final.masked:
+            acquaint(site, self.owners)
         self._keep("agents", [self._agent(number) for number in range(self.owners)])
 
     def __exit__(self, *_: object) -> None:
@@ -508,9 +519,14 @@ class Federation:
             disk.close()
         assert not self._faults
 
-    def ask(self) -> str:
+    def ask(self, changes: Mapping[str, Any] | None = None) -> str:
         """Ask for a run, as soon as the coordinator can be asked; its name."""
-        return str(self.told("run", {"config": self.config.to_toml()})["run"])
+        return str(self.told("run", {"config": parse(self.config.to_toml(), changes).to_toml()})["run"])
+
+    def ended(self, run: str, patience: float = 120.0) -> dict[str, Any]:
+        """How the run ended, at its first try."""
+        self.wait(lambda: self.told("show", {"run": run})["state"] not in ("waiting", "running"), patience)
+        return self.told("show", {"run": run})
 
     def told(self, method: str, request: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What the coordinator answers, however long it may be away."""
@@ -565,6 +581,15 @@ class Federation:
             os.kill(found, signal.SIGKILL)
             return True
         return False
+
+    def when(self, owner: int, round: int, step: int, what: str) -> Path:
+        """Let an agent do something just before its answer to a step leaves: it `dies`, or it `waits` while a file is there.
+
+        The path is that of the file once it waits.
+        """
+        at = self.site.owner(owner).root.parent / f"owner-{owner}.{round}.{step}"
+        at.with_name(f"{at.name}.{what}").touch()
+        return at.with_name(f"{at.name}.held")
 
     def scrape(self) -> list[str]:
         """The lines of the metrics."""
