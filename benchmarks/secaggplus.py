@@ -115,7 +115,8 @@ class _InProcess(Grid):
 def attempt(n: int, degree: int, threshold: int, dim: int, drops: int) -> Clock:
     """An attempt of `n` owners, of whom `drops` fall silent when vectors are due.
 
-    Clocks: `("owner", i)`, `server`; `pack` and `unpack` for the formats of arrays at either side. `degree` neighbours and the owner itself hold the shares, which is what Flower calls `num_shares`.
+    Clocks: `("owner", i)`, `server`; `pack` and `unpack` for the formats of arrays at either side. `degree` neighbours and the
+    owner itself hold the shares, which is what Flower calls `num_shares`.
     """
     logging.getLogger("flwr").setLevel(logging.ERROR)
     clock, numbers = Clock(), range(1, n + 1)
