@@ -217,7 +217,7 @@ def _agents(folder: Path, address: str, owners: list[int], control: Connection) 
                 node.send(ticket, reply)
                 del reply
 
-    threads = [threading.Thread(target=run, args=(owner,)) for owner in owners]
+    threads = [threading.Thread(target=run, args=(owner,), daemon=True) for owner in owners]
     for thread in threads:
         thread.start()
     ready.wait()
