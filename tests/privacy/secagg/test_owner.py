@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -527,3 +528,19 @@ def test_in_a_sparse_graph_enough_neighbours_have_to_stay(begin: Begin, step: st
     request = message.to_bytes(attempt.collector.session)
     refused(attempt, 8, step, request, "too-few", "3 hold shares, and 4 open a secret")
     assert ask(attempt, near[0], step, request) is not None
+
+
+def test_masking_takes_one_vector_of_memory_however_many_masks(begin: Begin) -> None:
+    """In the narrowest type that holds the ring, beside the vector that is masked: 4 bytes an element at 20 bits."""
+    dim = 300_000
+    attempt = begin(replace(FIVE, dim=dim))
+    request = attempt.until("mask")[2]
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        masked = attempt.owners[2].mask(request, attempt.vectors[2])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert masked.nbytes == 4 * dim
+    assert 4 * dim <= peak - before < 1.5 * 4 * dim
