@@ -7,11 +7,16 @@ One JSON object a line: `n` from 0, `time` (UTC, informative: order comes from `
 A changed, missing, added or reordered line breaks the chain. Lines cut off the *end* do not: compare with a `Head` that was
 written down elsewhere. Several processes may write one log; each append takes the file's lock. What a crash left half-written
 was never acknowledged: the next append cuts it off and says so in an entry of its own.
+
+A full file is turned over: `audit.jsonl.N` holds the entries before entry N, and the chain goes on in a new `audit.jsonl`. Of
+these the youngest are kept; that older ones were dropped, and the hash that they ended with, is an entry of the chain itself
+(`oldest-dropped`), without which a chain may begin nowhere but at entry 0.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import json
@@ -27,6 +32,8 @@ _TAG = b"tacit-audit-1\n"
 _FIRST = "0" * 64
 _LONGEST = 500  # characters of a text: what a stranger sent must not fill the disk
 _LARGEST = 1 << 16  # bytes of a line
+_FILE, _KEPT = 8 << 20, 7  # bytes of a file, and how many full ones are kept
+_DROPPED = "oldest-dropped"
 
 
 class AuditError(RuntimeError):
@@ -43,10 +50,12 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """The log at `path`. `clock` gives seconds since 1970."""
+    """The log at `path`, of files of about `largest` bytes, `kept` of them full. `clock` gives seconds since 1970."""
 
     path: Path
     clock: Callable[[], float] = time.time
+    largest: int = _FILE
+    kept: int = _KEPT
 
     def note(self, event: str, **facts: Any) -> Head:
         """Append an entry; it survives a crash of this process, not always one of the machine."""
@@ -64,14 +73,24 @@ class Audit:
                     os.ftruncate(file, os.fstat(file).st_size - len(torn))
                     cut = {"bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()}
                     head = self._write(file, head, "torn-entry-removed", cut)
-                head = self._write(file, head, event, facts)
-                if durable:
-                    os.fsync(file)
-                return head
+                if os.fstat(file).st_size < self.largest:
+                    return self._last_of(file, head, event, facts, durable)
+                with _turned(self.path, file, head) as fresh:
+                    for old in _full(self.path)[: -self.kept]:
+                        head = self._write(fresh, head, _DROPPED, dataclasses.asdict(_ending(old)))
+                        os.fsync(fresh)
+                        old.unlink()
+                    return self._last_of(fresh, head, event, facts, durable)
         except OSError as error:
             raise AuditError(
                 f"{self.path}: {event} cannot be recorded ({error.strerror or error}); free some space, or mend its permissions"
             ) from error
+
+    def _last_of(self, file: int, head: Head, event: str, facts: Mapping[str, Any], durable: bool) -> Head:
+        head = self._write(file, head, event, facts)
+        if durable:
+            os.fsync(file)
+        return head
 
     def _write(self, file: int, head: Head, event: str, facts: Mapping[str, Any]) -> Head:
         stamp = datetime.fromtimestamp(self.clock(), UTC).isoformat(timespec="milliseconds")
@@ -108,16 +127,74 @@ def entries(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _entries(path: Path) -> Iterator[tuple[Mapping[str, Any], Head]]:
-    head = Head()
+    """Every entry that is kept, checked; raises `AuditError` at the end where none says that those before them were dropped."""
+    first, said = Head(), set[Head]()
+    full = _full(path)
+    head = None if full else Head()  # only full files are ever dropped, and never all of them
     try:
-        with path.open("rb") as file:
-            for line in file:
-                entry, head = _checked(path, line, head)
-                yield entry, head
+        for each in [*full, path]:
+            with each.open("rb") as file:
+                for line in file:
+                    if head is None:
+                        head = first = _before(each, line)
+                    entry, head = _checked(each, line, head)
+                    if entry["event"] == _DROPPED:
+                        said.add(Head(entry["facts"].get("count"), entry["facts"].get("hash")))
+                    yield entry, head
     except OSError as error:
         raise AuditError(
             f"{path}: cannot be read ({error.strerror or error}); check the path and its permissions"
         ) from error
+    if first != Head() and first not in said:
+        raise AuditError(
+            f"{path}: begins with entry {first.count}, and no entry says that those before it were dropped"
+        )
+
+
+def _full(path: Path) -> list[Path]:
+    """The files that were turned over, oldest first."""
+    found = {
+        int(each.name.removeprefix(f"{path.name}.")): each
+        for each in path.parent.glob(f"{path.name}.*")
+        if each.name.removeprefix(f"{path.name}.").isdecimal()
+    }
+    # A crash may have left the file that is written under its other name, too.
+    return [found[at] for at in sorted(found) if not (path.exists() and found[at].samefile(path))]
+
+
+def _ending(path: Path) -> Head:
+    """The head at the end of a full file."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return _last(path, file)[0]
+    finally:
+        os.close(file)
+
+
+def _before(path: Path, line: bytes) -> Head:
+    """What the entry of a line says that it follows; for the first line there is."""
+    try:
+        entry = json.loads(line)
+        return Head(int(entry["n"]), str(entry["previous"]))
+    except (ValueError, KeyError, TypeError):
+        raise AuditError(f"{path}: line 1 is damaged (it is no entry); the 0 before it are whole") from None
+
+
+@contextlib.contextmanager
+def _turned(path: Path, file: int, head: Head) -> Iterator[int]:
+    """A new, locked file at `path`; the one that was there keeps its entries under its other name.
+
+    At every instant there is a file at `path`, so that nobody begins another chain; who waits for the old one's lock finds
+    that it is no longer the log.
+    """
+    full, beside = path.with_name(f"{path.name}.{head.count}"), path.with_name(f".{path.name}.tmp")
+    with contextlib.suppress(FileExistsError):  # a crash came between the two names
+        os.link(path, full)
+    beside.unlink(missing_ok=True)
+    with _opened(beside) as fresh:
+        os.fsync(file)
+        beside.rename(path)
+        yield fresh
 
 
 def _checked(path: Path, line: bytes, head: Head) -> tuple[Mapping[str, Any], Head]:
@@ -147,7 +224,8 @@ def _last(path: Path, file: int) -> tuple[Head, bytes]:
     if not newline:
         if size > _LARGEST:
             raise AuditError(f"{path}: its last line is no entry; move the file away and keep it: it was damaged")
-        return Head(), torn
+        full = _full(path)
+        return (_ending(full[-1]) if full else Head()), torn
     line = whole.rpartition(b"\n")[2]
     try:
         entry = json.loads(line)
@@ -161,6 +239,16 @@ def _last(path: Path, file: int) -> tuple[Head, bytes]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[int]:
+    """The file at `path`, locked: the one that is there once the lock is held."""
+    while True:
+        with _opened(path) as file:
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(file)):
+                yield file
+                return
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)

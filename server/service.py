@@ -17,11 +17,13 @@ from ..strategies.notify import ALIVE, READY, STOPPING, notify, watchdog
 from .audit import Audit, AuditError
 from .child import Child
 from .control import methods
+from .rate import Rate
 from .supervisor import Observe, Pace, Supervisor
 
 log = logging.getLogger(__name__)
 
 AUDIT = "audit.jsonl"
+_A_MINUTE = 120  # events that the audit log takes in a minute; of more it holds their number
 _BEAT = 1.0  # seconds between two looks at whether all is well
 
 
@@ -61,10 +63,16 @@ def serve(
 
 
 def _noting(audit: Audit, further: Observe | None) -> Observe:
+    rate = Rate(_A_MINUTE)
+
     def observe(event: str, facts: Mapping[str, Any]) -> None:
         if further is not None:
             further(event, facts)
+        if not rate.passes():
+            return
         try:
+            if held := rate.held():
+                audit.note("events-not-noted", count=held)
             audit.note(event, **facts)
         except AuditError as error:  # a full disk must not end what still runs
             log.error("%s", error)

@@ -165,3 +165,80 @@ def test_several_processes_write_one_chain(path: Path) -> None:
     for writer in range(3):
         numbers = [entry["facts"]["number"] for entry in entries(path) if entry["facts"]["writer"] == writer]
         assert numbers == list(range(50))
+
+
+# --- files that are full ---
+
+
+def turned(path: Path, count: int = 40, kept: int = 100) -> list[Head]:
+    audit = Audit(path, clock=lambda: 1_700_000_000.0, largest=1000, kept=kept)
+    return [audit.note("request-refused", code="too-small", owner=f"clinic {number}") for number in range(count)]
+
+
+def files(path: Path) -> list[Path]:
+    return sorted(path.parent.glob("audit.jsonl*"), key=lambda each: int("0" + each.name.removeprefix("audit.jsonl.")[:9]
+                  if each != path else "9" * 9))  # fmt: skip
+
+
+def test_the_chain_goes_on_over_files(path: Path) -> None:
+    heads = turned(path)
+    assert verify(path) == heads[-1]
+    assert [entry["facts"]["owner"] for entry in entries(path)] == [f"clinic {number}" for number in range(40)]
+    assert len(files(path)) > 5
+    assert all(each.stat().st_size < 1000 + 400 for each in files(path))
+    assert all(stat.S_IMODE(each.stat().st_mode) == 0o600 for each in files(path))
+    for head in heads:
+        assert verify(path, head) == heads[-1]
+
+
+def test_old_files_are_dropped_and_the_chain_says_so(path: Path) -> None:
+    heads = turned(path, 200, kept=2)
+    found = list(entries(path))
+    assert len(files(path)) == 3
+    assert sum(each.stat().st_size for each in files(path)) < 3 * 1400
+    assert verify(path) == heads[-1]
+    assert found[0]["n"] > 100
+    assert found[0]["n"] in {entry["facts"]["count"] for entry in found if entry["event"] == "oldest-dropped"}
+    with pytest.raises(AuditError, match="cut off or replaced"):
+        verify(path, heads[0])  # an anchor in what is gone
+
+
+@pytest.mark.parametrize("at", range(5))
+def test_a_file_that_somebody_takes_away_breaks_the_chain(path: Path, at: int) -> None:
+    turned(path)
+    files(path)[at].unlink()
+    with pytest.raises(AuditError):
+        verify(path)
+
+
+@pytest.mark.parametrize("at", [0, 3, -1])
+def test_a_changed_line_in_any_file_breaks_the_chain(path: Path, at: int) -> None:
+    turned(path)
+    changed = files(path)[at]
+    changed.write_bytes(changed.read_bytes().replace(b"too-small", b"too-great", 1))
+    with pytest.raises(AuditError, match="was changed"):
+        verify(path)
+
+
+def test_a_crash_between_the_names_of_a_file_loses_nothing(path: Path) -> None:
+    heads = turned(path, 3)
+    audit = Audit(path, clock=lambda: 1.0, largest=1, kept=100)
+    path.with_name(f"audit.jsonl.{heads[-1].count}").hardlink_to(path)
+    assert verify(path) == heads[-1]
+    head = audit.note("after")
+    assert verify(path) == head
+    assert [entry["n"] for entry in entries(path)] == [0, 1, 2, 3]
+    path.write_bytes(b"")  # as a crash right after the turn leaves it
+    again = audit.note("again")
+    assert (verify(path), again.count) == (again, 4)
+
+
+def test_writers_that_turn_the_log_over_at_once_keep_one_chain(path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from tacit.server.audit import Audit\n"
+        "audit = Audit(Path(sys.argv[1]), largest=600, kept=1000)\n"
+        "for n in range(60): audit.note('event', n=n)"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", program, str(path)]) for _ in range(3)]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    assert verify(path).count == 180
