@@ -8,6 +8,7 @@ import typer
 
 from .client_approve import command as approve
 from .client_enroll import command as enroll
+from .client_logs import command as logs
 from .client_pause import command as pause
 from .client_policy import app as policy
 from .client_resume import command as resume
@@ -22,6 +23,7 @@ VERBS: Mapping[str, Callable[..., None]] = {
     "start": start,
     "approve": approve,
     "status": status,
+    "logs": logs,
     "pause": pause,
     "resume": resume,
     "stop": stop,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from .group import group
 from .server_enroll import command as enroll
 from .server_init import command as init
+from .server_logs import command as logs
 from .server_owners import command as owners
 from .server_revoke import command as revoke
 from .server_run import command as run
@@ -24,6 +25,7 @@ VERBS: Mapping[str, Callable[..., None]] = {
     "run": run,
     "runs": runs,
     "status": status,
+    "logs": logs,
     "stop": stop,
 }
 
