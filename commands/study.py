@@ -234,7 +234,7 @@ def _show(found: Study, again: str) -> None:
     out().print(table(head, rows))
     if steps := words.step_rows(result):
         say("What more of each buys, everything else alike:")
-        out().print(table(words.STEP_HEAD, steps, left=2))
+        out().print(table(words.step_head(result), steps, left=2))
     for sentence in (*words.answers(result), *words.tuning_text(result)):
         say(sentence)
     for point in result["refused"][:_SHOWN]:

@@ -41,6 +41,7 @@ _CHECKPOINT_EVERY = 5.0  # seconds between checkpoints; one is also written at e
 
 Watch: TypeAlias = "Callable[[Simulation, Round, RoundRow | None], None]"
 Source: TypeAlias = str | Path | Config
+Afforded: TypeAlias = Callable[[Federation], tuple[int, list[str]]]
 
 
 def config_of(source: Source, overrides: Mapping[str, Any] | None = None) -> tuple[Config, Path | None]:
@@ -238,10 +239,12 @@ def prepare(
     checkpoint: Path | None = None,
     resume: bool = False,
     task: Task | None = None,
+    afforded: Afforded = affordable_rounds,
 ) -> Simulation:
     """A simulation ready to run, at its beginning or (`resume`) where its checkpoint stands.
 
-    `task`: what the configuration's task names, where it was looked up before (see `build`).
+    `task`: what the configuration's task names, where it was looked up before (see `build`). `afforded`: how many
+    rounds are run; a study, which is to show what lies beyond a budget, runs all of them.
 
     Raises `ConfigError` for what cannot be run soundly, `CheckpointError` for a checkpoint that cannot be gone on from.
     """
@@ -264,7 +267,7 @@ def prepare(
         choice = chosen_engine(plan, learner, population, engine)
         chosen, why = choice.engine.name, choice.why
         transport = Vectorised(population, choice.engine, learner, entropy, availability)
-    total, notes = affordable_rounds(federation)
+    total, notes = afforded(federation)
     if federation.partition.synthetic:
         notes = [
             *notes,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _WIDE = 8.0  # from this ratio of largest to smallest ε on, the axis is logarithmic
-_LETTERS = 8  # settings on the frontier that are called by letters in the plot
+_LETTERS = 12  # settings on the frontier that are called by letters in the plot
 
 
 def letters(frontier: Sequence[int]) -> dict[int, str]:
@@ -31,7 +31,7 @@ def frontier_plot(result: Mapping[str, Any], name: str) -> Html | None:
     on = [by_id[each] for each in result["frontier"] if each in by_id]
     if not on:
         return None
-    figure, axes = canvas(width=7.2, height=4.0, right=0.95, top=0.9)
+    figure, axes = canvas(height=3.3, right=0.95, top=0.88)
     rest = [each for each in points if not each["frontier"]]
     axes.plot([number(e["compared"]) for e in rest], [number(e["mean"]) for e in rest], "o", color=MUTED, markersize=3,
               alpha=0.45, zorder=2)  # fmt: skip
@@ -47,7 +47,7 @@ def frontier_plot(result: Mapping[str, Any], name: str) -> Html | None:
         logarithmic(axes.set_xscale, axes.xaxis)
     else:
         axes.set_xlim(left=0)
-    name_axes(axes, _epsilon_axis(result), f"{metric_name(metric)} on public test data, mean over seeds")
+    name_axes(axes, _epsilon_axis(result), f"{metric_name(metric)} on public test data")
     if is_share(metric):
         percent(axes.yaxis)
     _scale(axes, points, on)

@@ -147,7 +147,7 @@ def _steps(result: Mapping[str, Any]) -> list[Html]:
         "half-width of the 95 % interval over pairs and seeds. “Per one more” divides by the difference: what one more "
         "owner or round buys."
     )
-    return [tag("p", told + words.marked(result)), table(words.STEP_HEAD, rows, numeric=range(1, len(words.STEP_HEAD)))]
+    return [tag("p", told + words.marked(result)), table(words.step_head(result), rows, numeric=range(1, 7))]
 
 
 def _refused(result: Mapping[str, Any]) -> list[Html]:
@@ -165,7 +165,7 @@ def _reading(result: Mapping[str, Any]) -> list[str]:
         f"A band says how a mean of {seeds} seeds scatters; it says nothing about other data." if seeds > 1
         else "With one seed there is no band: give --seeds 3 or more.",
         "Metrics are those of the task's public test data. Choosing by them is free; choosing by private data is not.",
-        "ε is that of a setting run once. Settings above the budget are shown to say what more would buy; `tacit simulate` "
+        "ε is that of a setting run once. Settings above the budget are shown to say what more would buy; tacit simulate "
         "refuses them.",
     ]  # fmt: skip
     if result["comparable"] != "epsilon":

@@ -21,6 +21,7 @@ Trial: TypeAlias = tuple[Values, int]  # a setting and a seed
 SearchName: TypeAlias = Literal["grid", "random", "adaptive"]
 
 _FIRST = 0.3  # of an adaptive search's trials, those that are drawn at random
+_LATE = 0.7  # from this share of the trials on, those on the frontier are confirmed first
 _WIDTH = (0.25, 0.04)  # how far proposals move, of an axis: at the beginning, at the end
 _ROUNDS = 10  # about as many batches does an adaptive search take
 
@@ -102,7 +103,9 @@ def _adaptive(plan: Plan, space: Space, known: Sequence[Known]) -> list[Trial]:
         return again[:left]
     batch = max(2, math.ceil(total / _ROUNDS / 2))
     width = _WIDTH[0] + (_WIDTH[1] - _WIDTH[0]) * used / total
-    settings = space.fresh(_near(space, parents, rng, width), names, min(batch, left - owed))
+    # Late, a setting is tried only if all its seeds could still be paid for: it may turn out to stand on the frontier.
+    room = left - owed if used < _LATE * total else 0 if again else max(1, left // len(plan.seeds))
+    settings = space.fresh(_near(space, parents, rng, width), names, min(batch, room))
     return [*again, *((values, plan.seeds[0]) for values in settings)]
 
 

@@ -6,7 +6,6 @@ with its `reason`, so that it is listed and not dropped.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -55,6 +54,11 @@ class Bench:
             self.task = lookup(self.base.task.use, self.folder, **self.base.task.options)
         except TaskError as error:
             raise ConfigError(f"task: {error}") from error
+
+    @property
+    def ratio(self) -> float:
+        """How many owners each simulated one stands for."""
+        return 1.0 if self.predict is None else self.predict / self.base.population.owners
 
     def config(self, values: Mapping[str, Any]) -> Config:
         """The configuration of a setting; raises `ConfigError`."""
@@ -157,21 +161,29 @@ def train(
 ) -> dict[str, Any]:
     """The final metrics of a setting under a seed, exactly those of `tacit simulate` with the same keys and seed.
 
-    The budget is lifted, because a study is to show what lies beyond it too; ε was priced before.
+    All rounds are run, whatever the budget: a study is to show what lies beyond it too; ε was priced before.
     """
     started = time.process_time()
     changes = {**values, **{key: number * scale for key, number in noise.items()}}
     try:
         config = bench.config(changes)
         on = sorted({*config.evaluation.on, "public-test"})
-        last = {"budget.epsilon": math.inf, "evaluation.every": config.rounds.total, "evaluation.on": on}
-        simulation = prepare(bench.config({**changes, **last}), seed=seed, device="cpu", task=bench.task)
+        last = {"evaluation.every": config.rounds.total, "evaluation.on": on}
+        simulation = prepare(
+            bench.config({**changes, **last}), seed=seed, device="cpu", workers=1, task=bench.task,
+            afforded=_all_rounds,
+        )  # fmt: skip
         for _ in simulation.rounds():
             continue
     except FAULTS as error:
-        return {"reason": _reason(error)}
+        stand = f"the simulated owners stand for a population {bench.ratio:.3g} times as large, with less noise: "
+        return {"reason": ("" if bench.predict is None else stand) + _reason(error)}
     metrics = dict(simulation.rows[-1].metrics)
     return {"metrics": metrics, "engine": simulation.engine, "seconds": time.process_time() - started}
+
+
+def _all_rounds(federation: Federation) -> tuple[int, list[str]]:
+    return federation.schedule.rounds, []
 
 
 def _reason(error: Exception) -> str:

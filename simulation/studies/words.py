@@ -114,6 +114,7 @@ def step_rows(result: Mapping[str, Any]) -> list[list[str]]:
     rows = []
     for step in result["steps"]:
         wide = step["high"] - step["low"]
+        whole = float(step["low"]).is_integer() and float(step["high"]).is_integer()
         gain, error, cost = sign * step["gain"], number(step["error"]), number(step["cost"])
         rows.append(
             [
@@ -121,15 +122,18 @@ def step_rows(result: Mapping[str, Any]) -> list[list[str]]:
                 f"{value_text(_whole(step['low']))} → {value_text(_whole(step['high']))}",
                 f"{change_text(metric, gain)}{f' ± {metric_text(metric, error)}' if math.isfinite(error) else ''}",
                 _signed(cost),
-                change_text(metric, gain / wide) if wide >= 1 else "–",
-                _signed(cost / wide) if wide >= 1 else "–",
+                change_text(metric, gain / wide) if whole else "–",
+                _signed(cost / wide) if whole else "–",
                 str(step["pairs"]),
             ]
         )
     return rows
 
 
-STEP_HEAD = ("key", "raised", "metric", "ε", "metric, per one more", "ε, per one more", "pairs")
+def step_head(result: Mapping[str, Any]) -> list[str]:
+    """The head of `step_rows`."""
+    name = metric_name(str(result["metric"]))
+    return ["key", "raised", name, "ε", f"{name}, per one more", "ε, per one more", "pairs"]
 
 
 def change_text(metric: str, value: float) -> str:
