@@ -10,6 +10,7 @@ import click
 import typer
 from typer.utils import get_params_from_function
 
+from .audit import command as audit
 from .client import app as client
 from .compare import command as compare
 from .demo import command as demo
@@ -34,6 +35,7 @@ VERBS: Mapping[str, Callable[..., None]] = {
     "up": up,
     "plan": plan,
     "doctor": doctor,
+    "audit": audit,
     "compare": compare,
     "export": export,
     "evaluate": evaluate,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class Look:
 class Audit:
     """All views of one configuration; `natural` is the attack by loss on the task's own examples, without canaries' help.
 
-    `permitted`: the TPR that the claim allows at each of some FPRs.
+    `permitted`: the TPR that the claim allows at each of `RATES`; `limit` the same as a curve, pairs (FPR, TPR).
     """
 
     claim: Claim
@@ -50,6 +51,7 @@ class Audit:
     rounds: int
     looks: Mapping[View, Look]
     permitted: Mapping[float, float]
+    limit: tuple[tuple[float, float], ...]
     natural: Roc | None = None
     notes: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -71,6 +73,7 @@ class Audit:
             "rounds": self.rounds,
             "views": {name: {**look.finding.to_json(), "roc": look.roc.to_json()} for name, look in self.looks.items()},
             "permitted": {f"{rate:g}": value for rate, value in self.permitted.items()},
+            "limit": [list(point) for point in self.limit],
             "natural": None if self.natural is None else self.natural.to_json(),
             "notes": list(self.notes),
             "config": dict(self.config),
@@ -86,12 +89,15 @@ def audit(
     level: float = LEVEL,
     device: str = "auto",
     views: tuple[View, ...] = VIEWS,
+    tasks: Path | None = None,
 ) -> Audit:
     """Try the claim of a configuration with canaries; a true claim is said to fail with probability at most `level`.
 
-    Raises `ConfigError` for what cannot be run, `AuditError` where nothing finite is claimed.
+    One's own tasks are looked up in `tasks` first, or beside the file. Raises `ConfigError` for what cannot be run,
+    `AuditError` where nothing finite is claimed.
     """
-    config, folder = config_of(source, set)
+    config, beside = config_of(source, set)
+    folder = tasks if tasks is not None else beside
     if canaries < 2:
         raise AuditError(f"--canaries {canaries}: give at least 2; each is a coin that somebody guesses")
     if not views:
@@ -118,10 +124,20 @@ def audit(
     trial = trials[views[-1]]
     claim, claimed = _claimed(trial.federation, trial.rounds)
     inverse = inverse_of(claimed.event, claimed.relation, claimed.extra)
+    limit = tuple((float(rate), permitted(inverse, float(rate))) for rate in np.geomspace(1e-3, 1.0, 61))
     return Audit(
-        claim, claimed, seed, canaries, trial.rounds, looks, {rate: permitted(inverse, rate) for rate in RATES},
-        _natural(trial, seed), tuple(notes), config.model_dump(mode="json"),
-    )  # fmt: skip
+        claim=claim,
+        claimed=claimed,
+        seed=seed,
+        canaries=canaries,
+        rounds=trial.rounds,
+        looks=looks,
+        permitted={rate: permitted(inverse, rate) for rate in RATES},
+        limit=limit,
+        natural=_natural(trial, seed),
+        notes=tuple(notes),
+        config=config.model_dump(mode="json"),
+    )
 
 
 def _curve(trial: Trial, view: View) -> Roc:

@@ -61,7 +61,8 @@ def roc(scores: NDArray[np.float64], member: NDArray[np.bool_]) -> Roc:
         raise ValueError(f"{members} members and {others} others; a curve needs at least one of each")
     scores = np.nan_to_num(scores, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
     order = np.argsort(-scores, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(scores[order]) != 0), len(scores) - 1)
+    ranked = scores[order]
+    ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(scores) - 1)
     true, false = np.cumsum(member[order])[ends] / members, np.cumsum(~member[order])[ends] / others
     return Roc(np.concatenate([[0.0], false]), np.concatenate([[0.0], true]), members, others)
 

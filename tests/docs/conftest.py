@@ -23,6 +23,8 @@ PAGES = (
     "docs/flower.md",
     "docs/secure-aggregation.md",
     "docs/security.md",
+    "docs/ledger.md",
+    "docs/audits.md",
 )
 
 
