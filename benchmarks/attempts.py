@@ -14,11 +14,12 @@ import numpy as np
 from clocks import Clock
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
+from tacit.privacy.secagg import mask
 from tacit.privacy.secagg.collector import Collector
 from tacit.privacy.secagg.messages import context
 from tacit.privacy.secagg.owner import Owner
 from tacit.privacy.secagg.parameters import Parameters
-from tacit.strategies.codec import pack, unpack_narrow
+from tacit.strategies.codec import pack, unpack_into
 
 
 @dataclass(slots=True)
@@ -50,6 +51,8 @@ def attempt(parameters: Parameters, drops: int = 0) -> Took:
     with clock.running("server", "begin"):
         collector = Collector(parameters, about, cohort)
     silent = frozenset(range(drops))
+    # One for all: a server alone in its process gets the same memory again for each vector, here the owners would take it.
+    arrived = np.zeros(parameters.dim, mask.element(parameters.bits))
     while collector.step != "done":
         step = collector.step
         with clock.running("server", step):
@@ -63,12 +66,12 @@ def attempt(parameters: Parameters, drops: int = 0) -> Took:
                     collector.take(each, answer)
             elif each not in silent:
                 with clock.running("owner", each, step):
-                    masked = owners[each].mask(request, vector)
+                    sent = owners[each].mask(request, vector)
                 with clock.running("pack", each):
-                    packed = pack(masked, parameters.bits)
+                    packed = pack(sent, parameters.bits)
                 took.sent[each] += len(packed)
                 with clock.running("unpack", each):
-                    arrived = unpack_narrow(packed, parameters.bits, parameters.dim)
+                    unpack_into(packed, parameters.bits, arrived)
                 with clock.running("server", step):
                     collector.fold(each, arrived)
         with clock.running("server", step):

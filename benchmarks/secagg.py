@@ -280,9 +280,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Secure aggregation beside Flower's SecAgg+.")
     parser.add_argument("--quick", action="store_true", help="small and once")
     parser.add_argument("--check", action="store_true", help="fail where a figure is not what was asked for")
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="attempts of each kind")
     parser.add_argument("--degree", type=int, help="neighbours in the sparse graph, instead of what the search returns")
     asked = parser.parse_args()
-    dim, repetitions = (10**5, 1) if asked.quick else (DIM, REPETITIONS)
+    dim, repetitions = (10**5, 1) if asked.quick else (DIM, asked.repetitions)
     load = os.getloadavg()[0]
     sparse = chosen(dim, asked.degree)
     figures = compared(sparse, repetitions)
