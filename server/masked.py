@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..privacy.pipeline import Pipeline
 from ..privacy.secagg.collector import Collector
@@ -125,12 +126,13 @@ class _Attempt:
     def _take(self, owner: int, reply: Reply, concrete: Pipeline) -> None:
         index = self._index[owner]
         try:
-            if self._collector.step != "mask" and reply.payload is not None and reply.total is None:
-                self._collector.take(index, reply.payload)
-            elif self._collector.step == "mask" and reply.total is not None and reply.ring == concrete.final.ring:
-                self._collector.fold(index, reply.total.numpy())
-            else:
-                self._faults[owner] = f"answered step {reply.step} with something else"
+            match self._collector.step, reply.payload, reply.total:
+                case "mask", None, Tensor() as vector if reply.ring == concrete.final.ring:
+                    self._collector.fold(index, vector.numpy())
+                case step, bytes() as payload, None if step != "mask":
+                    self._collector.take(index, payload)
+                case _:
+                    self._faults[owner] = f"answered step {reply.step} with something else"
         except FaultError as fault:
             self._faults[owner] = _bare(index, str(fault))
 
