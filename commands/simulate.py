@@ -42,6 +42,15 @@ def command(
         Engine, typer.Option("--engine", help="How owners are trained; auto takes the fastest that fits.")
     ] = Engine.auto,
     device: Device = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            show_default=False,
+            help="Processes that train owners; by default one for each core, once they pay. Changes no bit of the result.",
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -63,7 +72,8 @@ def command(
     find = folder_of if resume else folder_for
     folder = find(configuration, out, set=changes)
     again = reproduction(configuration, seed, settings, engine, device)
-    options: dict[str, Any] = {"seed": seed, "set": changes, "engine": engine.value, "device": device, "resume": resume}
+    options: dict[str, Any] = {"seed": seed, "set": changes, "engine": engine.value, "device": device}
+    options |= {"workers": workers, "resume": resume}
     with Progress(quiet) as progress:
         try:
             with Traced(folder.path):

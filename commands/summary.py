@@ -31,6 +31,7 @@ def show_start(simulation: Simulation, folder: RunFolder) -> None:
         f"[bold]{_escaped(name)}[/bold]: {federation.population} owners, {rounds}, engine {simulation.engine}"
     )
     note(f"  engine  {simulation.engine}: {simulation.why}")
+    note(f"  workers {simulation.processes}")
     for side, line in zip(("owner ", "server"), halves(federation), strict=True):
         note(f"  {side}  {line}")
     for each in _masks(federation):

@@ -6,16 +6,21 @@ Owners are made lazily: only the indices of every share are held, an owner's exa
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ..config import ConfigError
 from ..privacy.entropy import Entropy
-from ..strategies.federation import Federation
 from ..tasks.examples import Examples
 from ..tasks.partition import PartitionError, Shares
 from ..tasks.task import Task, TaskError, checked
+
+if TYPE_CHECKING:
+    from ..strategies.federation import (
+        Federation,  # which loads the accountants: a process that only trains has no use for them
+    )
 
 
 @dataclass(frozen=True, slots=True)

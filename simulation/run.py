@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..client.worker import Plan
-from ..config import Config, load, parse
+from ..config import Config, ConfigError, load, parse
 from ..privacy.accounting.figures import Figures, figures
 from ..privacy.claim import ClaimError
 from ..privacy.entropy import SeededEntropy
@@ -35,6 +35,7 @@ from .curves import curves
 from .engines.planner import AUTO, chosen_engine
 from .population import Availability, Population, dealt
 from .result import RoundRow, Run, Timing
+from .team import Team, processors
 from .transport import InMemory, SimulationError, Vectorised
 
 _CHECKPOINT_EVERY = 5.0  # seconds between checkpoints; one is also written at every interruption
@@ -117,6 +118,7 @@ class Simulation:
                     yield row
         finally:
             torch.set_num_threads(threads)
+            self.transport.close()
             if self.checkpoint is not None:
                 self.save()
 
@@ -141,6 +143,16 @@ class Simulation:
         # The charge of a round that did not end goes with it: run again, it releases the same bytes and is charged again.
         paid = [entry for entry in whole.facts["ledger"] if entry["round"] <= settled.progress.round]
         save(self.checkpoint, replace(whole, facts={**whole.facts, "ledger": paid}))
+
+    @property
+    def processes(self) -> str:
+        """How many processes train owners, in a line."""
+        team = self.transport.team if isinstance(self.transport, Vectorised) else None
+        if team is None:
+            return "1"
+        return (
+            f"{team.most}" if team.at_once else f"1, and up to {team.most} once rounds are long enough to pay for them"
+        )
 
     def model_vector(self) -> Tensor:
         """The global weights `[d]` as the algorithm would hand them out now."""
@@ -236,6 +248,7 @@ def prepare(
     set: Mapping[str, Any] | None = None,  # the keyword that the command line uses too
     engine: str = AUTO,
     device: str = "auto",
+    workers: int | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
     task: Task | None = None,
@@ -243,11 +256,14 @@ def prepare(
 ) -> Simulation:
     """A simulation ready to run, at its beginning or (`resume`) where its checkpoint stands.
 
-    `task`: what the configuration's task names, where it was looked up before (see `build`). `afforded`: how many
-    rounds are run; a study, which is to show what lies beyond a budget, runs all of them.
+    `workers`: how many processes train owners, which changes no bit of the result; None is one for each processor, from
+    the round on from which they pay. `task`: what the configuration's task names, where it was looked up before (see
+    `build`). `afforded`: how many rounds are run; a study, which is to show what lies beyond a budget, runs all of them.
 
     Raises `ConfigError` for what cannot be run soundly, `CheckpointError` for a checkpoint that cannot be gone on from.
     """
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers = {workers}: give at least 1, or leave it out")
     config, folder = config_of(source, set)
     federation = build(config, folder, task)
     entropy = SeededEntropy(seed)
@@ -290,6 +306,9 @@ def prepare(
     name = f"{config.name or 'run'}-{seed}"
     coordinator = Coordinator(federation, transport, ledger, entropy, name, total, protocol=protocol)
     progress = coordinator.start(weights) if found is None else restored(found)
+    processes = processors() if workers is None else workers
+    if processes > 1 and isinstance(transport, Vectorised):
+        transport.team = Team(processes, total - progress.round, workers is not None)
     simulation = Simulation(
         federation, seed, chosen, total, population, coordinator, ledger, transport, progress, checkpoint, notes=notes,
         why=why,

@@ -10,41 +10,19 @@ import torch
 from torch import Tensor
 
 from ..client.turn import Turn
-from ..client.worker import UNREADABLE, Plan, RefusedError, Worker, agreed, measure, refusal_of
+from ..client.worker import Plan, RefusedError, Worker, agreed, refusal_of
 from ..privacy.entropy import Entropy
-from ..privacy.factors import Factors
-from ..privacy.pipeline import Env
-from ..privacy.stages.measure import measure_in
-from ..privacy.updates import Updates
 from ..strategies.learner import Learner
-from ..strategies.local import streams_of
-from ..strategies.measuring import measured_together
 from ..strategies.messages import Recipe, Reply, Request, reply_from
 from ..strategies.steps import Asked, asked_in
 from .circle import SimulatedRoster
 from .engines.engine import Engine
-from .engines.plain import PlainLoop
-from .engines.planner import stays_factored
 from .population import Availability, Population
+from .team import Team
+from .work import SimulationError as SimulationError
+from .work import Work, stop_at_fault
 
 Answer = TypeVar("Answer")
-
-
-class SimulationError(RuntimeError):
-    """Something that a simulation must not hide: it names the owner, which a real server could never learn."""
-
-
-def stop_at_fault(owner: int, round: int, what: str) -> None:
-    """Stop the simulation and name the owner (PRIVACY.md 12: only the simulator may)."""
-    raise SimulationError(f"round {round}, owner {owner}: {what}")
-
-
-def stop_at_faults(updates: Updates, requests: Sequence[Request]) -> None:
-    """Stop at the first of these owners whose contribution is not finite."""
-    norms = updates.norms()
-    if not bool(torch.isfinite(norms).all()):
-        at = requests[int((~torch.isfinite(norms)).nonzero()[0])]
-        stop_at_fault(at.owner, at.round, "the local update is not finite (lower local.lr, or look at the data)")
 
 
 @dataclass(slots=True)
@@ -68,6 +46,10 @@ class InMemory:
         for request in requests:
             if self.availability.answers(self.entropy, request.round, request.attempt, request.owner):
                 yield reply_from(self._answer(request.to_bytes(), request.owner))
+
+    def close(self) -> None:
+        """Nothing to let go: all owners are in this process."""
+        return
 
     def _answer(self, frame: bytes, owner: int) -> bytes:
         asked = asked_in(frame)
@@ -115,6 +97,7 @@ class Vectorised:
     entropy: Entropy = field(repr=False)
     availability: Availability = field(default_factory=Availability)
     memories: dict[int, Tensor] = field(default_factory=dict, repr=False)
+    team: Team | None = field(default=None, repr=False)  # further processes to share the groups with
     _last: tuple[tuple[Recipe, int, int], Plan] | None = field(default=None, repr=False)
 
     def gather(self, requests: Sequence[Asked], deadline: float) -> list[Reply]:
@@ -125,19 +108,25 @@ class Vectorised:
             return []
         first = present[0]
         plan = self._agreed(first)
-        factored = stays_factored(plan.pipeline)
+        groups = self.engine.groups(plan, present, self.population)
+        work = Work(self.population, self.engine, self.learner, self.entropy)
+        if self.team is None:
+            totals: Iterator[Tensor] = (work.total(plan, group, self.memories) for group in groups)
+        else:
+            totals = self.team.totals(work, plan, groups, self.memories)
         total: Tensor | None = None
-        for group in self.engine.groups(plan, present, self.population):
-            updates = self.engine.train(plan, self.learner, group, self.population, self.entropy, self.memories)
-            if isinstance(updates, Factors) and not factored:
-                updates = updates.formed()
-            part = self._sent(plan, updates, group)
-            total = part if total is None else total + part
+        for part in totals:  # one after the other in the order of groups, whoever made them: the same bits
+            total = part.clone() if total is None else total.add_(part)
         ring = plan.pipeline.final.ring
         if total is not None and ring is not None:
             total = torch.remainder(total, 1 << ring)
         owners = tuple(request.owner for request in present)
         return [Reply(first.run, first.round, first.attempt, owners, "ok", total, ring)]
+
+    def close(self) -> None:
+        """Let the further processes go, if there are any."""
+        if self.team is not None:
+            self.team.close()
 
     def _agreed(self, request: Request) -> Plan:
         """What this request asks; the same recipe is not read twice."""
@@ -148,32 +137,3 @@ class Vectorised:
             except RefusedError as refusal:
                 raise SimulationError(f"round {request.round}: every owner refuses: {refusal}") from refusal
         return self._last[1]
-
-    def _sent(self, plan: Plan, updates: Updates, group: Sequence[Request]) -> Tensor:
-        """The sum of a group's messages; stops at the first owner whose contribution is not finite."""
-        if isinstance(updates, Factors) and not plan.pipeline.stages:
-            total = updates.total()
-            if not bool(torch.isfinite(total).all()):
-                stop_at_faults(updates, group)
-            return total
-        if isinstance(updates, Factors):
-            updates = updates.measured()
-        stop_at_faults(updates, group)
-        owners = tuple(request.owner for request in group)
-        measures = None if measure_in(plan.pipeline) is None else self._measured(plan, group)
-        # Masks cancel in the sum, and the sum is all that leaves here.
-        env = Env(self.entropy, group[0].round, group[0].attempt, owners, masked=True, measures=measures)
-        return plan.pipeline.send(updates, env).total()
-
-    def _measured(self, plan: Plan, group: Sequence[Request]) -> Tensor:
-        """What each owner of the group measures of the model that it received, `[k, m]`."""
-        held, first = [self.population.examples(request.owner) for request in group], group[0]
-        if isinstance(self.engine, PlainLoop):  # it takes models that look from one example at another, too
-            found = [measure(plan, self.learner, *each, self.entropy) for each in zip(group, held, strict=True)]
-        else:
-            streams = streams_of(self.entropy, first.round, first.owner, first.attempt)
-            found = measured_together(plan.pipeline, self.learner, first.weights, held, streams)
-        for request, each in zip(group, found, strict=True):
-            if not each.readable:
-                stop_at_fault(request.owner, request.round, UNREADABLE)
-        return torch.stack([each.row for each in found])

@@ -41,7 +41,7 @@ _NUMBERS = 1 << 22  # of a group's factors: 16 MiB
 class LowRank:
     """Linear layers under `sgd` and `prox`, at most `group` owners at once."""
 
-    group: int = 100
+    group: int = 50  # two processes share a cohort of 100; twice as many would be a tenth faster in one
     name: str = "low-rank"
     purpose: str = "Linear layers whose updates are of low rank, never formed"
 

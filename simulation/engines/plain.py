@@ -21,7 +21,7 @@ from .engine import in_turn
 class PlainLoop:
     """One owner after the other: takes every model, solver and algorithm."""
 
-    group: int = 64
+    group: int = 16
     name: str = "plain-loop"
     purpose: str = "one owner after the other"
 

@@ -38,7 +38,7 @@ Move: TypeAlias = Callable[["Moving", int, Swept], None]
 class Stacked:
     """Linear layers under `sgd`, `prox` and `adam`, at most `group` owners at once."""
 
-    group: int = 256
+    group: int = 64
     name: str = "stacked"
     purpose: str = "Linear layers, the weights of a few owners side by side"
 

@@ -1,0 +1,329 @@
+"""Team: the processes that share a simulation's groups, this one and its further hands.
+
+Groups and the order in which their sums are added depend on the work alone, and a sum has the same bits in every process.
+So the result does not depend on how many there are, on who trains what, or on when the hands come: unless their number was
+asked for, they are called in once the rounds to come are long enough to pay for their start.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import FunctionType
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+from ..client.worker import Plan
+from ..strategies.algorithm import Algorithm
+from ..strategies.messages import Request
+from .hand import FAULTS, Craft, Done, Order, Start
+from .region import Region, laid_out
+from .work import Work
+
+_START = 4.0  # seconds of a processor until a hand is ready
+_PATIENCE = 120.0  # seconds for which a hand that was asked for may take to be ready
+_SLOTS = 4  # sums that may wait for each process
+_TOLD = 12  # last lines of a hand's own words
+_MAIN = "from tacit.simulation.hand import main; main()"
+
+
+class TeamError(RuntimeError):
+    """A hand ended in the middle of its work; says how, and how to go on."""
+
+
+@dataclass(slots=True, eq=False)
+class _Hand:
+    """One further process; `asked` are the groups that it has and has not answered."""
+
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    errors: IO[bytes]
+    ready: bool = False
+    asked: int = 0
+
+    def close(self) -> None:
+        self.connection.close()
+        self.process.kill()
+        self.process.wait()
+        self.errors.close()
+
+
+@dataclass(slots=True)
+class Team:
+    """Up to `most` processes for `rounds` rounds; `at_once` where they were asked for, whether they pay or not.
+
+    `why` says why there are not more than there are.
+    """
+
+    most: int
+    rounds: int
+    at_once: bool = False
+    clock: Callable[[], float] = field(default=time.perf_counter, repr=False)
+    why: str = "none needed yet"
+    _hands: list[_Hand] = field(default_factory=list, repr=False)
+    _region: Region | None = field(default=None, repr=False)
+    _start: Start | None = field(default=None, repr=False)
+    _over: bool = field(default=False, repr=False)  # no (further) attempt to call hands in
+    _took: float = field(default=0.0, repr=False)  # seconds of the last round
+
+    @property
+    def size(self) -> int:
+        """How many processes take part now."""
+        return 1 + sum(hand.ready for hand in self._hands)
+
+    def totals(
+        self, work: Work, plan: Plan, groups: Sequence[Sequence[Request]], memories: dict[int, Tensor]
+    ) -> Iterator[Tensor]:
+        """The sums of the groups in their order; each is to be used before the next is asked for.
+
+        Raises what `Work.total` raises, at the same group; `TeamError` for a hand that ended.
+        """
+        began = self.clock()
+        if not self._hands and not self._over and len(groups) > 1 and self._pays(len(groups)):
+            self._call(work, plan, groups[0][0])
+        self._greet()
+        if self.size > 1 and len(groups) > 1 and self._alike(groups, plan):
+            whole = False
+            try:
+                yield from self._shared(work, plan, groups, memories)
+                whole = True
+            finally:
+                if not whole:  # the hands may still be at this round's groups
+                    self.close()
+        else:
+            for group in groups:
+                yield work.total(plan, group, memories)
+        self.rounds -= 1
+        self._took = self.clock() - began
+
+    def close(self) -> None:
+        """Let all hands go at once, whatever they are at; they are called in anew if there is more to do."""
+        for hand in self._hands:
+            hand.close()
+        if self._region is not None:
+            self._region.close()
+        self._hands, self._region, self._start, self._over = [], None, None, False
+
+    def _pays(self, groups: int) -> bool:
+        processes = min(self.most, groups)
+        saved = self._took * self.rounds * (1 - 1 / max(1, processes))
+        if processes < 2 or not (self.at_once or saved > 2 * _START):
+            self.why = f"the rounds to come take {self._took * self.rounds:.0f} s: too little for more processes"
+            return False
+        return True
+
+    def _call(self, work: Work, plan: Plan, request: Request) -> None:
+        """Start the hands; where that cannot be, `why` says it and this process goes on alone."""
+        self._over = True
+        if work.learner.device != "cpu":
+            self.why = f"the device is {work.learner.device}"
+            return
+        if os.name != "posix":
+            self.why = "this system hands no memory from process to process"
+            return
+        craft, folders = _pickled(Craft(work.engine, work.learner, work.entropy))
+        if isinstance(craft, str):
+            self.why = craft
+            return
+        training, total = work.population.training, plan.pipeline.empty()
+        held = [training.inputs, training.targets, request.weights, request.broadcast]
+        slots = [(tuple(total.shape), total.dtype)] * (_SLOTS * self.most)
+        places, size = laid_out([*((tuple(each.shape), each.dtype) for each in held), *slots])
+        try:
+            self._region = Region.new(size)
+            for each, place in zip(held[:2], places, strict=False):
+                self._region.tensor(place).copy_(each)
+            inputs, targets, weights, broadcast, *room = places
+            self._start = Start(size, inputs, targets, weights, broadcast, tuple(room))
+            for _ in range(self.most - 1):
+                self._hands.append(_started(self._region))
+        except OSError as error:
+            self.close()
+            self._over, self.why = True, f"the system gives no more processes ({error})"
+            return
+        for hand in self._hands:
+            try:
+                hand.connection.send([*sys.path, *folders])
+                hand.connection.send(self._start)
+                hand.connection.send_bytes(craft)
+            except ConnectionError:
+                raise TeamError(self._ended(hand)) from None
+        self.why = "as many as there are"
+
+    def _greet(self) -> None:
+        """Take note of who is ready by now; where hands were asked for, wait for them."""
+        for hand in self._hands:
+            if hand.ready or not hand.connection.poll(_PATIENCE if self.at_once else 0):
+                continue
+            said = self._heard(hand)
+            if said:
+                self.close()
+                self._over, self.why = True, f"another process cannot load the task ({said})"
+                return
+            hand.ready = True
+
+    def _alike(self, groups: Sequence[Sequence[Request]], plan: Plan) -> bool:
+        """Whether all requests of the round carry the one model, of the size that there is room for."""
+        first, start = groups[0][0], self._start
+        if start is None or plan.pipeline.empty().shape != start.slots[0].shape:
+            return False
+        if first.weights.shape != start.weights.shape or first.broadcast.shape != start.broadcast.shape:
+            return False
+        return all(r.weights is first.weights and r.broadcast is first.broadcast for group in groups for r in group)
+
+    def _shared(
+        self, work: Work, plan: Plan, groups: Sequence[Sequence[Request]], memories: dict[int, Tensor]
+    ) -> Iterator[Tensor]:
+        """Sums by whoever is free, handed out in order; at most as many wait as there are slots."""
+        region, start = self._region, self._start
+        if region is None or start is None:
+            raise TeamError("hands without shared memory; start the simulation again")
+        region.tensor(start.weights).copy_(groups[0][0].weights)
+        region.tensor(start.broadcast).copy_(groups[0][0].broadcast)
+        hands = [hand for hand in self._hands if hand.ready]
+        remembers = type(plan.algorithm).contribute is not Algorithm.contribute
+        # Memories may be larger than a pipe holds: a second order on its way to a hand that answers would block both.
+        depth = 1 if remembers else 2
+        made: dict[int, Tensor | None] = {}
+        given = taken = 0
+        while taken < len(groups):
+            if taken in made:
+                part = made.pop(taken)
+                yield work.total(plan, groups[taken], memories) if part is None else part
+                taken += 1
+                continue
+            limit = min(len(groups), taken + len(start.slots))
+            for hand in (each for times in range(depth) for each in hands if each.asked == times):
+                spare = hand.asked == 0 or len(groups) - given > len(hands)
+                if given < limit and spare:
+                    self._ask(hand, _order(given, groups[given], work, memories, len(start.slots)))
+                    given += 1
+            arrived = wait([hand.connection for hand in hands if hand.asked], 0 if given < limit else None)
+            for hand in hands:
+                if hand.connection in arrived:
+                    done = self._answer(hand)
+                    made[done.number] = (
+                        region.tensor(start.slots[done.number % len(start.slots)]) if done.summed else None
+                    )
+                    memories.update({owner: torch.from_numpy(kept) for owner, kept in done.memories.items()})
+            if not arrived and given < limit:
+                made[given] = _tried(work, plan, groups[given], memories)
+                given += 1
+
+    def _ask(self, hand: _Hand, order: Order) -> None:
+        try:
+            hand.connection.send(order)
+        except ConnectionError:
+            raise TeamError(self._ended(hand)) from None
+        hand.asked += 1
+
+    def _answer(self, hand: _Hand) -> Done:
+        done = self._heard(hand)
+        if not isinstance(done, Done):
+            raise TeamError(f"a process answered {type(done).__name__} to a group; start the simulation again")
+        hand.asked -= 1
+        return done
+
+    def _heard(self, hand: _Hand) -> object:
+        try:
+            said: object = hand.connection.recv()
+        except (EOFError, ConnectionError):
+            raise TeamError(self._ended(hand)) from None
+        return said
+
+    def _ended(self, hand: _Hand) -> str:
+        code = hand.process.wait()
+        hand.errors.seek(0)
+        said = hand.errors.read().decode("utf-8", "replace").splitlines()[-_TOLD:]
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        hint = "; the machine may have run out of memory" if code == -9 else ""
+        words = [": its last words:", *(f"  {line}" for line in said)] if said else [""]
+        head = (
+            f"one of {self.most} processes ended with {how}{hint}; resume the run, with --workers 1 if it happens again"
+        )
+        return "\n".join([head + words[0], *words[1:]])
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _tried(work: Work, plan: Plan, group: Sequence[Request], memories: dict[int, Tensor]) -> Tensor | None:
+    """The sum of a group before its turn; None, and nothing remembered, where it fails: it is tried again in its turn,
+    so that the fault that is told is the one that one process alone would have met first."""
+    kept = dict(memories)
+    try:
+        total = work.total(plan, group, kept)
+    except FAULTS:
+        return None
+    memories.update(kept)
+    return total
+
+
+def _order(number: int, group: Sequence[Request], work: Work, memories: dict[int, Tensor], slots: int) -> Order:
+    first, owners = group[0], tuple(request.owner for request in group)
+    shares = tuple(work.population.shares[owner] for owner in owners)
+    kept = {owner: memories[owner].numpy() for owner in owners if owner in memories}
+    return Order(
+        number, number % slots, first.run, first.round, first.attempt, first.recipe, owners, shares, kept
+    )  # fmt: skip
+
+
+def _started(region: Region) -> _Hand:
+    mine, theirs = Pipe()
+    errors = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the hand
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _MAIN, str(theirs.fileno()), str(region.descriptor)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
+            pass_fds=(theirs.fileno(), region.descriptor), start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        )  # fmt: skip
+    except OSError:
+        mine.close()
+        errors.close()
+        raise
+    finally:
+        theirs.close()
+    return _Hand(process, mine, errors)
+
+
+def _pickled(craft: Craft) -> tuple[bytes | str, list[str]]:
+    """`craft` as bytes and the folders that its code may lie in; or why another process could not have it."""
+    modules: set[str] = set()
+
+    class Noting(pickle.Pickler):
+        def reducer_override(self, value: Any) -> Any:
+            if isinstance(value, type | FunctionType):
+                modules.add(value.__module__)
+            return NotImplemented
+
+    out = io.BytesIO()
+    try:
+        Noting(out).dump(craft)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        return f"the task is not to be handed to another process ({error})", []
+    if "__main__" in modules:
+        return "the task's code stands in the script or notebook itself; put it in a module for more processes", []
+    folders = []
+    for name in sorted({module.partition(".")[0] for module in modules}):
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file is not None:
+            path = Path(file)
+            folders.append(str(path.parent.parent if path.name == "__init__.py" else path.parent))
+    return out.getvalue(), [folder for folder in dict.fromkeys(folders) if folder not in sys.path]

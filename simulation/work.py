@@ -1,0 +1,86 @@
+"""Work: what an engine and the owner half of the pipeline make of a group of owners, down to the sum of their messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..client.worker import UNREADABLE, Plan, measure
+from ..privacy.entropy import Entropy
+from ..privacy.factors import Factors
+from ..privacy.pipeline import Env
+from ..privacy.stages.measure import measure_in
+from ..privacy.updates import Updates
+from ..strategies.learner import Learner
+from ..strategies.local import streams_of
+from ..strategies.measuring import measured_together
+from ..strategies.messages import Request
+from .engines.engine import Engine
+from .engines.plain import PlainLoop
+from .engines.planner import stays_factored
+from .population import Population
+
+
+class SimulationError(RuntimeError):
+    """Something that a simulation must not hide: it names the owner, which a real server could never learn."""
+
+
+def stop_at_fault(owner: int, round: int, what: str) -> None:
+    """Stop the simulation and name the owner (PRIVACY.md 12: only the simulator may)."""
+    raise SimulationError(f"round {round}, owner {owner}: {what}")
+
+
+def stop_at_faults(updates: Updates, requests: Sequence[Request]) -> None:
+    """Stop at the first of these owners whose contribution is not finite."""
+    norms = updates.norms()
+    if not bool(torch.isfinite(norms).all()):
+        at = requests[int((~torch.isfinite(norms)).nonzero()[0])]
+        stop_at_fault(at.owner, at.round, "the local update is not finite (lower local.lr, or look at the data)")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Who trains whom with what. A group's sum depends on the group alone: not on the process, nor on what went before."""
+
+    population: Population
+    engine: Engine
+    learner: Learner
+    entropy: Entropy = field(repr=False)
+
+    def total(self, plan: Plan, group: Sequence[Request], memories: dict[int, Tensor]) -> Tensor:
+        """The sum of a group's messages `[d']`; stops at the first owner whose contribution is not finite.
+
+        `memories` is what owners remember between rounds: read, and brought up to date.
+        """
+        updates = self.engine.train(plan, self.learner, group, self.population, self.entropy, memories)
+        if isinstance(updates, Factors) and not stays_factored(plan.pipeline):
+            updates = updates.formed()
+        if isinstance(updates, Factors) and not plan.pipeline.stages:
+            total = updates.total()
+            if not bool(torch.isfinite(total).all()):
+                stop_at_faults(updates, group)
+            return total
+        if isinstance(updates, Factors):
+            updates = updates.measured()
+        stop_at_faults(updates, group)
+        owners = tuple(request.owner for request in group)
+        measures = None if measure_in(plan.pipeline) is None else self._measured(plan, group)
+        # Masks cancel in the sum, and the sum is all that leaves here.
+        env = Env(self.entropy, group[0].round, group[0].attempt, owners, masked=True, measures=measures)
+        return plan.pipeline.send(updates, env).total()
+
+    def _measured(self, plan: Plan, group: Sequence[Request]) -> Tensor:
+        """What each owner of the group measures of the model that it received, `[k, m]`."""
+        held, first = [self.population.examples(request.owner) for request in group], group[0]
+        if isinstance(self.engine, PlainLoop):  # it takes models that look from one example at another, too
+            found = [measure(plan, self.learner, *each, self.entropy) for each in zip(group, held, strict=True)]
+        else:
+            streams = streams_of(self.entropy, first.round, first.owner, first.attempt)
+            found = measured_together(plan.pipeline, self.learner, first.weights, held, streams)
+        for request, each in zip(group, found, strict=True):
+            if not each.readable:
+                stop_at_fault(request.owner, request.round, UNREADABLE)
+        return torch.stack([each.row for each in found])
