@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -14,11 +15,11 @@ from tacit.client.agent import Agent, AgentError
 from tacit.client.approvals import Approvals
 from tacit.client.enrolment import accept
 from tacit.client.home import ClientHome
-from tacit.client.identity import make_keys
+from tacit.client.identity import make_keys, recorded
 from tacit.client.node import ClosedError
 from tacit.commands.main import execute
 from tacit.config import parse
-from tacit.privacy.ledger.errors import LedgerError
+from tacit.privacy.ledger.errors import AllowanceError, LedgerError, RollbackError
 from tacit.privacy.ledger.store import Store
 from tacit.server.enrolment import office
 from tacit.server.founding import found
@@ -217,6 +218,39 @@ def test_a_lost_ledger_is_never_made_anew(agent: Agent, home: ClientHome) -> Non
         file.unlink()
     with pytest.raises(LedgerError, match="no ledger"):
         Agent(home)
+
+
+def test_an_older_ledger_stops_the_agent_and_a_later_one_does_not(agent: Agent, home: ClientHome) -> None:
+    asked(agent, request())
+    agent.close()
+    ledger = home.ledgers / "share.sqlite"
+    older = ledger.read_bytes()
+    with closing(Agent(home)) as again:
+        asked(again, request(2))
+    newer = ledger.read_bytes()
+    ledger.write_bytes(older)
+    with pytest.raises(RollbackError, match="its anchor held"):
+        Agent(home)
+    ledger.write_bytes(newer)
+    with closing(Agent(home)) as again:
+        assert asked(again, request(3)).status == "ok"
+
+
+def test_a_policy_s_file_alone_raises_no_budget(agent: Agent, home: ClientHome) -> None:
+    agent.close()
+    text = home.settings_file.read_text()
+    home.settings_file.write_text(re.sub("^epsilon = .*$", "epsilon = inf", text, flags=re.MULTILINE))
+    with pytest.raises(AllowanceError, match="tacit ledger allow share"):
+        Agent(home)
+    home.settings_file.write_text(text)
+    with closing(Agent(home)) as again:
+        assert asked(again, request()).status == "ok"
+
+
+def test_every_charge_is_noted_for_the_coordinator_that_it_was_made_for(agent: Agent, home: ClientHome) -> None:
+    asked(agent, request())
+    (key,) = {each.reserved.server for desk in agent._desks.values() for each in desk.store.spent().records()}
+    assert key == recorded(home).key
 
 
 def test_an_agent_stops_while_its_coordinator_is_away(tmp_path: Path) -> None:
