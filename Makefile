@@ -31,7 +31,7 @@ explore: $(STAMP)
 flower: $(STAMP)
 	$(BIN)/python tests/packaging/flowers.py
 
-# What takes many minutes: two hundred kills, shown as they happen (TACIT_KILL_SEED=N repeats some); the last one in an
+# What takes many minutes: two hundred kills of a federation and a thousand of a ledger, shown as they happen (TACIT_KILL_SEED=N repeats some); the last one in an
 # environment with the newest Flower.
 soak: $(STAMP)
 	$(BIN)/python -m pytest -q -s -m soak

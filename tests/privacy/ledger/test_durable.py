@@ -9,9 +9,10 @@ import torch
 from tacit.privacy.accounting.spend import Quota
 from tacit.privacy.claim import Observer
 from tacit.privacy.event import Event, Gaussian
+from tacit.privacy.ledger.allowance import Allowed, Limit
 from tacit.privacy.ledger.durable import DurableLedger
 from tacit.privacy.ledger.entry import Currency, Price
-from tacit.privacy.ledger.errors import LockedError, TakenError
+from tacit.privacy.ledger.errors import AllowanceError, LockedError, TakenError
 from tacit.privacy.ledger.memory import BudgetError, Entry
 from tacit.privacy.ledger.store import Store, create
 from tacit.privacy.pipeline import Opened, Release
@@ -93,6 +94,24 @@ def test_an_attempt_is_opened_once_and_the_next_is_known(path: Path) -> None:
             mine.open(release(store, 1))
         assert len(mine.entries) == 1
         mine.open(release(store, 1, attempt=1))
+
+
+def test_what_a_run_may_cost_is_noted_before_its_first_charge_and_never_changed(path: Path) -> None:
+    def limited(store: Store, epsilon: float) -> DurableLedger:
+        limits = (Limit("run", epsilon, "quota"),)
+        allowed = Allowed(PRICE.currency, 1e-5, limits, "federation.toml", 0)
+        return DurableLedger(store, "run", "c" * 64, PRICE, quota(3), allowed)
+
+    with Store(path, "federation") as store:
+        limited(store, 1.0)
+        limited(store, 1.0).open(release(store, 1))
+        standing = store.spent().standing("run")
+        assert standing is not None
+        assert (standing.number, standing.allowed.limit("run")) == (1, Limit("run", 1.0, "quota"))
+        assert store.spent().standing() is None
+        for other in (0.5, 2.0):
+            with pytest.raises(AllowanceError, match="line 1 allows run run another budget"):
+                limited(store, other)
 
 
 def test_nothing_is_revealed_where_the_ledger_cannot_be_written(path: Path) -> None:

@@ -123,6 +123,44 @@ def test_killed_at_a_thousand_random_instants(tmp_path: Path) -> None:
     kill_at_random(tmp_path, 1000, seed)
 
 
+class OverError(Exception):
+    """The budget of this test is used up."""
+
+
+def test_processes_that_share_a_ledger_and_are_killed_never_overspend_together(tmp_path: Path) -> None:
+    """Each charges for runs of its own, all under one budget; one of them is killed on the way."""
+    site, most = Site(tmp_path), 60
+    site.create()
+
+    def decide(spent: Account) -> Price:
+        if len(spent.records()) >= most:
+            raise OverError
+        return PRICE
+
+    def work(say: Callable[[str], None]) -> None:
+        with Store(site.ledger, "ward3", key=KEY, anchor=site.anchor, patience=60.0) as store:
+            try:
+                for round in range(1000):
+                    store.reserve(Address(f"run{os.getpid()}", round, 0), REQUEST, decide)
+                    say("granted")
+            except OverError:
+                say("over")
+
+    children = [forked(work) for _ in range(3)]
+    first, end = children[0]
+    assert os.read(end, 8) == b"granted\n"
+    os.kill(first, signal.SIGKILL)
+    granted = 1
+    for child, end in children:
+        words = told(end)
+        os.waitpid(child, 0)
+        granted += words.count("granted")
+        assert child == first or words[-1] == "over"
+    with site.open() as store:
+        assert len(store.spent().records()) == most
+        assert most - 1 <= granted <= most  # of the killed one, a charge may stand that it was not told of
+
+
 # --- between any two system calls ---
 
 _TRACEME, _CONT, _SYSCALL, _GETREGS, _OPTIONS = 0, 7, 24, 12, 0x4200
