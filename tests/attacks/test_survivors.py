@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from tacit.privacy.secagg import keys, mask, messages
 from tacit.privacy.secagg import session as sessions
+from tacit.privacy.secagg.errors import FaultError
 from tacit.privacy.secagg.messages import Agreements, Secret, Survivors, Verdict
 
 Make = Callable[..., Any]
@@ -257,6 +258,9 @@ def test_a_vector_that_comes_late_stays_masked_though_its_owner_s_key_is_open(wo
             return answer
 
     at, late = world(), Late()
+    at.play(late, before="agree")
+    with pytest.raises(FaultError, match="a vector in step agree"):  # an honest server adds nothing that comes late
+        at.collector.fold(2, late.vector)
     at.play(late)
     assert np.array_equal(at.collector.total(), at.sum(WITHOUT_2))
     shown = at.shares_of(2)
