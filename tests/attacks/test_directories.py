@@ -54,6 +54,25 @@ class SubstitutesAMaskKey(Directories):
         listed[2] = replace(listed[2], mask_key=FRESH.public)
 
 
+class ChangesAnOwnersOwnEntry(SubstitutesAMaskKey):
+    """The same, for the one whose key it is."""
+
+    code, hit = "own", (2,)
+
+
+class ShowsTwoKeysOfOneMember:
+    """Its helper signed two advertisements; the session is that of the first, and half are shown the second."""
+
+    code, hit = "members", (2, 5, 8)
+
+    def tell(self, world: Any, step: str, index: int, request: bytes) -> bytes | None:
+        if step != "deal" or index not in self.hit:
+            return request
+        true = messages.directory_from(request, world.context)
+        other = signed(world, replace(true.full[-1], mask_key=FRESH.public))
+        return Directory(true.entries, (*true.full[:-1], other)).to_bytes(world.context)
+
+
 class SubstitutesASealingKey(SubstitutesAMaskKey):
     """The server reads what is dealt to owner 2."""
 
@@ -179,6 +198,8 @@ class ShowsTwoDirectories:
 
 ATTACKS = [
     SubstitutesAMaskKey,
+    ChangesAnOwnersOwnEntry,
+    ShowsTwoKeysOfOneMember,
     SubstitutesASealingKey,
     SwapsTheKeysOfTwoOwners,
     ReplaysAnAdvertisementOfAnotherAttempt,
