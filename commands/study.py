@@ -189,7 +189,7 @@ class Watched:
         text = "  ".join(part for part in (status.best, doing, left) if part)
         if self._terminal:
             self._show(status, text)
-        elif status.seconds - self._said > _EVERY or (status.done == status.total and status.doing == "train"):
+        elif status.seconds - self._said > _EVERY or status.doing == "end":
             self._said = status.seconds
             note(f"training {status.done}/{status.total}  {text}")
 

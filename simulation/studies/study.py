@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FORMAT = 1  # of a study's folder; another one is another study
+_TOLD = 0.2  # seconds between two reports of progress
 _CURVES = 6  # settings of the frontier whose ε is drawn over rounds
 
 Source: TypeAlias = str | Path | Config
@@ -91,23 +92,32 @@ class _Bench:
     started: float = field(default_factory=time.monotonic)
     kept: int = 0
     total: int = 0
+    done: int = 0
+    told: float = float("-inf")
 
     def run(self) -> None:
         """Ask for trials until the search has no more; raises `ConfigError` where no setting can be run."""
-        self.kept = sum(kind == "train" for kind, _ in self.journal.answers)
+        self.kept = self.done = sum(kind == "train" for kind, _ in self.journal.answers)
         self.total = self.plan.points * len(self.plan.seeds)
         if self.plan.search == "grid":
             self.total = len(self.space.grid()) * len(self.plan.seeds)
-        while trials := next_trials(self.plan, self.space, self.known()):
-            for values, _ in trials:
-                self.seen.setdefault(name_of(values), values)
-            settings = list(dict.fromkeys(name_of(values) for values, _ in trials))
-            self._sketch(settings)
-            self._price(settings)
-            self._train(trials)
-            if all(point.reason for point in self.points()):
-                reasons = list(dict.fromkeys(point.reason for point in self.points()))
-                raise ConfigError("\n".join(["study.vary: no setting can be run:", *(f"  {each}" for each in reasons)]))
+        self._tell("begin")
+        try:
+            while trials := next_trials(self.plan, self.space, self.known()):
+                self._try(trials)
+        finally:
+            self._tell("end")
+
+    def _try(self, trials: Sequence[Trial]) -> None:
+        for values, _ in trials:
+            self.seen.setdefault(name_of(values), values)
+        settings = list(dict.fromkeys(name_of(values) for values, _ in trials))
+        self._sketch(settings)
+        self._price(settings)
+        self._train(trials)
+        if all(point.reason for point in self.points()):
+            reasons = list(dict.fromkeys(point.reason for point in self.points()))
+            raise ConfigError("\n".join(["study.vary: no setting can be run:", *(f"  {each}" for each in reasons)]))
 
     def points(self) -> list[Point]:
         """Every setting asked for so far, with what is known of it."""
@@ -178,10 +188,15 @@ class _Bench:
         new = [(key, ask) for key, ask in rows if self.journal.found(kind, key) is None]
         for index, answer in self.crew.answers([ask for _, ask in new]):
             self.journal.add(kind, new[index][0], answer)
-            if self.watch is not None:
-                done = sum(each == "train" for each, _ in self.journal.answers)
-                seconds = time.monotonic() - self.started
-                self.watch(Status(done, max(done, self.total), self.kept, seconds, kind, self._best()))
+            self.done += kind == "train"
+            if time.monotonic() - self.told > _TOLD:
+                self._tell(kind)
+
+    def _tell(self, doing: str) -> None:
+        if self.watch is not None:
+            self.told = time.monotonic()
+            total = max(self.done, self.total)
+            self.watch(Status(self.done, total, self.kept, self.told - self.started, doing, self._best()))
 
     def _best(self) -> str:
         points = [point for point in self.points() if point.metrics]
