@@ -19,28 +19,37 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 import torch
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.proto import message_pb2, recorddict_pb2, runtime_pb2
 from tacit.client.agent import Agent
 from tacit.client.enrolment import accept
 from tacit.client.home import ClientHome
-from tacit.client.identity import make_keys
+from tacit.client.identity import load, make_keys
+from tacit.client.roster import approve, current, take
+from tacit.client.turn import Circle, Turn
+from tacit.client.worker import agreed
 from tacit.config import parse
+from tacit.privacy.entropy import SeededEntropy
 from tacit.privacy.ledger.store import Store
+from tacit.privacy.secagg.messages import Survivors
 from tacit.server import flower
 from tacit.server.enrolment import office
 from tacit.server.flower import Channel, Letter, new_id, open_channel
 from tacit.server.founding import found
 from tacit.server.mail import Bell
+from tacit.server.masked import Directory, MaskedRounds
 from tacit.server.registry import Registry
 from tacit.strategies import admission
 from tacit.strategies.codec import MAGIC, CodecError
 from tacit.strategies.federation import build, learner_for
 from tacit.strategies.messages import Reply, Request, reply_from
 from tacit.strategies.parcel import Parcel, wrap
+from tacit.strategies.roster import Entry, Roster, sign
+from tacit.strategies.steps import Asked, Step, number_of
 
 if TYPE_CHECKING:
     from conftest import Site
@@ -78,7 +87,15 @@ options = {{ model = "softmax" }}
 task = "digits"
 source = "population:0/3"
 """
+MASKS = """
+    { stage = "clip", norm = 0.3 }, { stage = "central-gaussian", noise_multiplier = 3.0 }, { stage = "encode", bits = 40 },
+    { stage = "mask" },
+"""
 FEDERATION = build(parse(TEXT))
+MASKED = build(
+    parse(TEXT[: TEXT.index("pipeline")] + f"pipeline = [{MASKS}]", {"population.owners": 5, "rounds.quorum": 0.8})
+)
+HELPERS, STRANGERS = range(1, 5), range(5, 9)  # owners on the coordinator's side, and owners whom nobody approved
 WEIGHTS = learner_for(FEDERATION.task, 0).weights()
 CLIP, NOISE = FEDERATION.recipe(FEDERATION.pipeline).pipeline
 HONEST = Request("honest", 1, 0, 0, FEDERATION.recipe(FEDERATION.pipeline), WEIGHTS)
@@ -147,7 +164,7 @@ class Victim:
             time.sleep(0.01)
         return [found[id] for id in ids if id in found]
 
-    def ask(self, request: Request) -> Reply:
+    def ask(self, request: Asked) -> Reply:
         return self.replies(self.send(wrap(request.to_bytes(), 1 << 16)))[0]
 
     def ignores(self, id: str) -> None:
@@ -160,10 +177,12 @@ class Victim:
 
 @contextlib.contextmanager
 def victim(site: Site, folder: Path, owner: int, mask: bool) -> Iterator[Victim]:
-    home = enrolled(folder, SETTINGS.format(mask=str(mask).lower()))
+    # A life of masked attempts, each of which is charged, takes more than the few requests of the other one.
+    settings = SETTINGS.format(mask=str(mask).lower())
+    home = enrolled(folder, settings.replace("epsilon = 8.0", "epsilon = inf") if mask else settings)
     channel, _ = open_channel(site.address, folder / "channel.json", 20.0)
     with closing(Agent(home)) as agent:
-        node = site.node(owner)
+        node = site.node(owner, largest=8 * 10_000 + (2 << 20))  # as the agent's own would have it
         thread = threading.Thread(target=agent.work, args=(node,))
         thread.start()
         try:
@@ -176,6 +195,14 @@ def victim(site: Site, folder: Path, owner: int, mask: bool) -> Iterator[Victim]
             channel.finish()
 
 
+def signer(index: int) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(bytes([index]) * 32)
+
+
+def public(index: int) -> bytes:
+    return signer(index).public_key().public_bytes_raw()
+
+
 def enrolled(root: Path, settings: str) -> ClientHome:
     server = found(root / "server", "fl.example.org", "fl.example.org:1", "fl.example.org:2", 1.0).home
     home = ClientHome(root / "agent")
@@ -184,7 +211,11 @@ def enrolled(root: Path, settings: str) -> ClientHome:
         desk = office(server, registry)
         token = desk.invite("ward-3", 60.0)
         admitted = desk.admit(admission.application(token.secret, keys.tls, keys.node, keys.signing).encode())
-        accept(admitted, desk.authority.pem().decode(), token, home, desk.clock())
+        identity = accept(admitted, desk.authority.pem().decode(), token, home, desk.clock())
+        others = tuple(Entry(index + 1, f"owner-{index}", public(index)) for index in (*HELPERS, *STRANGERS))
+        take(identity, sign(Roster(identity.pin, 99, (identity.entry, *others)), desk.signing_key))
+        for index in HELPERS:  # its administrator took them for honest
+            approve(identity, f"owner-{index}", others[index - 1].fingerprint)
     home.settings_file.write_text(settings)
     return home
 
@@ -333,9 +364,189 @@ def test_any_value_anywhere_in_a_request_is_refused_dropped_or_within_the_policy
 
 
 def test_without_masks_nothing_leaves_where_the_policy_demands_them(masked: Victim) -> None:
+    before = masked.charges()
     reply = masked.ask(HONEST)
     assert (reply.status, reply.code, reply.total, reply.payload) == ("refused", "mask", None, None)
-    assert masked.charges() == 0
+    assert masked.charges() == before
+
+
+@dataclass
+class Plot:
+    """A masked attempt in which everybody but the agent (wire number 0) is on the coordinator's side."""
+
+    victim: Victim
+    run: str
+    round: int = 1
+    attempt: int = 0
+
+    def __post_init__(self) -> None:
+        identity = load(self.victim.home, time.time())
+        keys = {0: identity.entry.key, **{index: public(index) for index in HELPERS}}
+        blank = Request(self.run, self.round, self.attempt, 0, MASKED.recipe(MASKED.pipeline), WEIGHTS)
+        directory = Directory(current(identity).digest().hex(), lambda owner: owner, keys.__getitem__)
+        phases = MaskedRounds(lambda: directory)(tuple(replace(blank, owner=o) for o in keys), 1.0, MASKED.pipeline)
+        self.phases, self.phase = phases, next(phases)
+        plan = agreed(blank, learner_for(MASKED.task, 0))
+        self.turns = {
+            asked.owner: Turn(
+                asked, plan, Circle(asked.owner, keys, frozenset(keys), signer(asked.owner)), SeededEntropy(1),
+                lambda: torch.zeros(len(WEIGHTS), dtype=torch.int64),
+            )
+            for asked in self.phase.requests
+            if isinstance(asked, Request) and asked.owner
+        }  # fmt: skip
+
+    @property
+    def asked(self) -> Any:
+        """What the agent is asked next."""
+        return next(asked for asked in self.phase.requests if asked.owner == 0)
+
+    def until(self, number: int) -> Plot:
+        """Everybody does as is due, until step `number` is to be asked for."""
+        while number_of(self.asked) != number:
+            replies = [self.victim.ask(self.asked)]
+            assert replies[0].status == "ok", replies
+            for asked in self.phase.requests:
+                if asked.owner:
+                    turn = self.turns[asked.owner]
+                    replies.append(turn.begin() if isinstance(asked, Request) else turn.take(asked))
+            self.phase = self.phases.send(replies)
+        return self
+
+    def survivors(self, *members: int) -> Any:
+        """Step 5 with other survivors."""
+        return replace(self.asked, payload=Survivors(members).to_bytes(self.asked.payload[5:37]))
+
+
+Asks: TypeAlias = Callable[[Plot], "list[Asked]"]
+
+
+def elsewhere(**where: Any) -> Asks:
+    """The same step of another attempt that the agent takes part in, in this one's name."""
+
+    def asks(plot: Plot) -> list[Asked]:
+        given = {"run": plot.run, "round": plot.round, "attempt": plot.attempt, **where}
+        other = Plot(plot.victim, **given)
+        if where.get("run"):
+            other.until(number_of(plot.asked))
+        else:  # a later attempt of the same run would end this one: it is made up among the others
+            return [replace(plot.asked, payload=plot.asked.payload[:5] + bytes(32) + plot.asked.payload[37:])]
+        return [replace(plot.asked, payload=other.asked.payload)]
+
+    return asks
+
+
+STEPS: dict[str, tuple[int, Asks]] = {
+    "a directory of another run": (2, elsewhere(run="elsewhere 2")),
+    "a directory of another attempt": (2, elsewhere(attempt=1)),
+    "a changed directory": (2, lambda plot: [flipped(plot.asked, 60)]),
+    "a directory that ends early": (2, lambda plot: [replace(plot.asked, payload=plot.asked.payload[:-1])]),
+    "a directory with more behind it": (2, lambda plot: [replace(plot.asked, payload=plot.asked.payload + b"\0")]),
+    "shares before keys": (2, lambda plot: [replace(plot.asked, number=3)]),
+    "the vector before keys": (2, lambda plot: [replace(plot.asked, number=4)]),
+    "the opening before keys": (2, lambda plot: [replace(plot.asked, number=6)]),
+    "shares of another run": (3, elsewhere(run="elsewhere 3")),
+    "a verdict of another run": (4, elsewhere(run="elsewhere 4")),
+    "a changed verdict": (4, lambda plot: [flipped(plot.asked, -1)]),
+    "the opening before the vector": (4, lambda plot: [replace(plot.asked, number=6)]),
+    "survivors of another run": (5, elsewhere(run="elsewhere 5")),
+    "too few survivors": (5, lambda plot: [plot.survivors(0, 1, 2)]),
+    "survivors without it": (5, lambda plot: [plot.survivors(1, 2, 3, 4)]),
+    "survivors from nowhere": (5, lambda plot: [plot.survivors(0, 1, 2, 3, 9)]),
+    "the opening before survivors": (5, lambda plot: [replace(plot.asked, number=6)]),
+    "agreements of another run": (6, elsewhere(run="elsewhere 6")),
+    "a changed agreement": (6, lambda plot: [flipped(plot.asked, 119)]),  # the first that is not its own
+    "agreements that end early": (6, lambda plot: [replace(plot.asked, payload=plot.asked.payload[:-68])]),
+    "two megabytes of nothing": (2, lambda plot: [replace(plot.asked, payload=bytes(2 << 20))]),
+}
+
+
+def flipped(asked: Any, at: int) -> Any:
+    changed = bytearray(asked.payload)
+    changed[at] ^= 1
+    return replace(asked, payload=bytes(changed))
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_that_is_not_due_or_not_true_ends_the_attempt(
+    masked: Victim, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Refused, and the true step after it too: nothing more leaves under this attempt, and no share at all."""
+    at, asks = STEPS[name]
+    plot = Plot(masked, f"plot: {name}").until(at)
+    for wrong in asks(plot):
+        reply = masked.ask(wrong)
+        assert (reply.status, reply.code, reply.total, reply.payload) == ("refused", "mask", None, None)
+    true = masked.ask(plot.asked)
+    assert (true.status, true.total, true.payload) == ("refused", None, None)
+    assert name in caplog.text
+
+
+def test_whoever_agrees_on_survivors_opens_for_no_others(masked: Victim) -> None:
+    """Two sets of survivors, to the same owner, one after the other; and signatures on the second under the first."""
+    plot = Plot(masked, "plot: two sets").until(5)
+    assert masked.ask(plot.survivors(0, 1, 2, 3)).status == "ok"
+    other = masked.ask(plot.survivors(0, 1, 2, 4))
+    assert (other.status, other.payload) == ("refused", None)
+    plot = Plot(masked, "plot: signatures").until(5)
+    assert masked.ask(plot.survivors(0, 1, 2, 3)).status == "ok"
+    signed = [masked_reply for asked in plot.phase.requests if asked.owner for masked_reply in [
+        plot.turns[asked.owner].take(asked)]]  # fmt: skip
+    opened = plot.phases.send(signed).requests
+    last = replace(plot.asked, number=6, payload=next(asked.payload for asked in opened if isinstance(asked, Step)))
+    reply = masked.ask(last)
+    assert (reply.status, reply.code, reply.payload) == ("refused", "mask", None)
+
+
+def test_shares_are_shown_for_one_set_of_survivors(masked: Victim) -> None:
+    plot = Plot(masked, "plot: twice").until(6)
+    first = masked.ask(plot.asked)
+    assert first.status == "ok"
+    assert masked.ask(plot.asked).payload == first.payload  # the same bytes, the same answer
+    other = masked.ask(flipped(plot.asked, -1))
+    assert (other.status, other.payload) == ("refused", None)
+    assert masked.ask(plot.asked).payload is None
+
+
+def weaker(**row: Any) -> Callable[[Request], Request]:
+    rows = MASKED.recipe(MASKED.pipeline).pipeline
+    return pipeline(*rows[:-1], {**rows[-1], **row})
+
+
+COHORTS: dict[str, tuple[Callable[[Request], Request], str]] = {
+    "masks against an honest server only": (weaker(adversary="semi-honest"), "mask"),
+    "a lower floor": (recipe(least=2), "cohort"),
+    "strangers around it": (lambda honest: among(honest, 0, 1, 5, 6, 7), "mask"),
+    "strangers only": (lambda honest: among(honest, 0, 5, 6, 7, 8), "mask"),
+    "two of five strangers": (lambda honest: among(honest, 0, 1, 2, 5, 6), "mask"),
+    "owners of no roster": (lambda honest: among(honest, 0, 1, 2, 3, 99), "roster"),
+    "a cohort without it": (lambda honest: among(honest, 1, 2, 3, 4, 5), "mask"),
+    "it alone": (lambda honest: among(honest, 0), "mask"),
+    "another roster": (lambda honest: replace(honest, cohort=replace(honest.cohort, roster="ab" * 32)), "roster"),
+    "no cohort": (request(cohort=None), "mask"),
+}  # fmt: skip
+
+
+def among(honest: Any, *members: int) -> Request:
+    return replace(honest, cohort=replace(honest.cohort, members=members))
+
+
+@pytest.mark.parametrize("name", COHORTS)
+def test_a_cohort_that_protects_less_is_refused_before_it_is_charged(masked: Victim, name: str) -> None:
+    change, code = COHORTS[name]
+    before = masked.charges()
+    reply = masked.ask(change(Plot(masked, f"cohort: {name}").asked))
+    assert (reply.status, reply.code, reply.total, reply.payload) == ("refused", code, None, None)
+    assert masked.charges() == before
+
+
+def test_a_step_larger_than_any_request_is_not_taken(masked: Victim) -> None:
+    plot = Plot(masked, "plot: giant").until(2)
+    giant = wrap(replace(plot.asked, payload=bytes(8 << 20)).to_bytes(), 1 << 16)
+    before = masked.charges()
+    masked.ignores(masked.send(giant))
+    assert masked.charges() == before
+    assert masked.ask(plot.asked).status == "ok"  # and ends nothing: it was never read
 
 
 def test_an_adaptive_norm_grows_only_as_far_as_the_policy_lets_it(strict: Victim) -> None:
