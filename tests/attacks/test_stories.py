@@ -127,7 +127,88 @@ class KeepsAnOwnerOfWhomSomeHoldNothing:
         return None
 
 
+class SendsSharesOfAStranger:
+    """What nobody of the session dealt."""
+
+    code, hit = "members", HONEST
+
+    def tell(self, world: Any, step: str, index: int, request: bytes) -> bytes | None:
+        if step != "check":
+            return request
+        dealt = dict(messages.shares_from(request, world.session).dealt)
+        return Shares({**dealt, 99: dealt[EVE] if EVE in dealt else dealt[2]}).to_bytes(world.session)
+
+
+class KeepsAMemberThatNeverAdvertised:
+    """One more to count, of whom nobody has a key."""
+
+    code, hit = "members", HONEST
+
+    def tell(self, world: Any, step: str, index: int, request: bytes) -> bytes | None:
+        return Verdict((*EVERYBODY, 99), ()).to_bytes(world.session) if step == "mask" else request
+
+
+class LeavesItsVictimOutAndAsksForItsVector:
+    """Nobody else would mask with owner 2, and its vector would have its own mask only."""
+
+    code, hit = "members", (2,)
+    opens = True
+
+    def tell(self, world: Any, step: str, index: int, request: bytes) -> bytes | None:
+        if step != "mask" or index != 2:
+            return request
+        return Verdict(tuple(each for each in EVERYBODY if each != 2), ()).to_bytes(world.session)
+
+
+class CitesAStrangersComplaint:
+    """A complaint of somebody who is no member, with whatever signature."""
+
+    code, hit = "members", HONEST
+
+    def tell(self, world: Any, step: str, index: int, request: bytes) -> bytes | None:
+        report = messages.Report(99, bytes(32), {}, bytes(64))
+        return Verdict(EVERYBODY, (report,)).to_bytes(world.session) if step == "mask" else request
+
+
+class SpoilsAShare:
+    """The share of owner 2 for owner 8 is spoiled on its way, and owner 8 complains of it."""
+
+    def tell(self, world: Any, step: str, index: int, request: bytes) -> bytes | None:
+        if step == "check" and index == 8:
+            dealt = dict(messages.shares_from(request, world.session).dealt)
+            dealt[2] = (*dealt[2][:2], dealt[2][2][::-1])
+            return Shares(dealt).to_bytes(world.session)
+        return self.verdict(world, index, request) if step == "mask" else request
+
+    def verdict(self, world: Any, index: int, request: bytes) -> bytes:
+        raise NotImplementedError
+
+
+class HidesAComplaintFromWhoMadeIt(SpoilsAShare):
+    """Owner 8 would mask with owner 2, of whose secrets it holds nothing."""
+
+    code, hit = "own", (8,)
+
+    def verdict(self, world: Any, index: int, request: bytes) -> bytes:
+        return Verdict(EVERYBODY, ()).to_bytes(world.session)
+
+
+class KeepsWhomAComplaintNames(SpoilsAShare):
+    """The complaint is shown, and not followed."""
+
+    code, hit = "members", (5, 11, 14, 17)
+
+    def verdict(self, world: Any, index: int, request: bytes) -> bytes:
+        return replace(messages.verdict_from(request, world.session), members=EVERYBODY).to_bytes(world.session)
+
+
 ATTACKS = [
+    SendsSharesOfAStranger,
+    KeepsAMemberThatNeverAdvertised,
+    LeavesItsVictimOutAndAsksForItsVector,
+    CitesAStrangersComplaint,
+    HidesAComplaintFromWhoMadeIt,
+    KeepsWhomAComplaintNames,
     TellsHalfOfOtherMembers,
     ExpelsEverybodyElse,
     MakesUpAComplaint,
