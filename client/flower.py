@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import ssl
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -75,11 +75,14 @@ class GoneError(Exception):
 class Wire:
     """A connection to the gateway; its calls may be made from several threads."""
 
-    def __init__(self, address: str, tls: ssl.SSLContext, key: EllipticCurvePrivateKey, hold: float) -> None:
+    def __init__(
+        self, address: str, tls: ssl.SSLContext, key: EllipticCurvePrivateKey, hold: float, moved: Callable[[], None]
+    ) -> None:
+        """A connection to `address`; `moved` is called where the coordinator's clock turns out to be another than it was."""
         self._public = public_key_to_bytes(key.public_key())
         self._line = Line(tls)
         # The last interceptor is the way out: Flower's own client would follow redirects and unpack without an end.
-        through = (_Signed(key, hold), _Through(self._line))
+        through = (_Signed(key, hold, moved), _Through(self._line))
         self._client = FleetHttpClient(f"https://{address}", interceptors=through, verify=tls)
 
     def activate(self, heartbeat: float) -> int:
@@ -163,10 +166,10 @@ class _Through:
 class _Signed:
     """Signs each request's time with the node's key; follows the coordinator's clock where it refuses ours."""
 
-    def __init__(self, key: EllipticCurvePrivateKey, hold: float) -> None:
+    def __init__(self, key: EllipticCurvePrivateKey, hold: float, moved: Callable[[], None]) -> None:
         self._key = key
         self._public = b64encode(public_key_to_bytes(key.public_key())).decode("ascii")
-        self._hold = hold
+        self._hold, self._moved = hold, moved
         self._offset = timedelta(0)
 
     def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
@@ -192,6 +195,7 @@ class _Signed:
         if abs(offset) < _CLOCK_LIMIT and abs((offset - self._offset).total_seconds()) > _CLOCK_TOLERANCE:
             log.warning("this machine's clock is %.0f s off the coordinator's; correct it", -offset.total_seconds())
             self._offset = offset
+            self._moved()
 
 
 def _content(letter: bytes) -> recorddict_pb2.RecordDict:

@@ -34,7 +34,8 @@ _WHOLE = 1 << 20  # a reply up to this size needs no objects
 _PARALLEL = 2
 _RETRY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TELL = 60.0
-_UNSURE = 4  # refusals of a signature that may be the clock's: over more than a second
+_APART = 0.5  # seconds between two heartbeats at least
+_UNSURE = 5  # refusals of a signature that may be the clock's: over some seconds
 _LONGEST = 3600.0  # seconds for the pieces of a request
 _Answer = TypeVar("_Answer")
 
@@ -94,7 +95,9 @@ class Node:
         Raises `NotEnrolledError`, `ClosedError` where it is told to stop, or `NodeError` when `patience` is over.
         """
         self._state, self._patience, self._heartbeat, self._largest = state, patience, heartbeat, largest
-        self._wire = Wire(address, tls, key, hold)
+        self._due = threading.Event()  # a heartbeat, sooner than its time
+        self._moves = 0  # how often the coordinator's clock turned out to be another one
+        self._wire = Wire(address, tls, key, hold, self._moved)
         self._stopping = threading.Event() if stopping is None else stopping
         self._closed = False
         self._pause = Pause(0.1, idle)
@@ -158,6 +161,7 @@ class Node:
             return
         self._closed = True
         self._stopping.set()
+        self._due.set()
         with contextlib.suppress(httpx.HTTPError, ValueError):
             self._wire.deactivate(self.id)
         self._beating.join(timeout=10.0)
@@ -244,7 +248,7 @@ class Node:
 
     def _call(self, call: Callable[[], _Answer]) -> _Answer:
         """The answer, however long that takes; raises what cannot be helped by waiting."""
-        pause, since, told, refused = Pause(0.1, 5.0), time.monotonic(), 0.0, 0
+        pause, since, told, refused, moves = Pause(0.1, 5.0), time.monotonic(), 0.0, 0, self._moves
         while True:
             try:
                 return call()
@@ -254,7 +258,9 @@ class Node:
                 problem: Exception = error
             except httpx.HTTPStatusError as error:
                 # The first refusals may be the clock's, which the connection corrects by the date in them; where it is the
-                # coordinator's that jumped, that date may be a second old.
+                # coordinator's that jumped, that date may be a second old. A signature by another time counts anew.
+                refused = refused if moves == self._moves else 0
+                moves = self._moves
                 refused += error.response.status_code == httpx.codes.UNAUTHORIZED
                 if refused > _UNSURE:
                     raise _unknown(error) from error
@@ -272,12 +278,21 @@ class Node:
                 told = now
             self._wait(pause.next())
 
+    def _moved(self) -> None:
+        self._moves += 1
+        self._due.set()
+
     def _wait(self, seconds: float) -> None:
         if self._stopping.wait(seconds):
             raise ClosedError("the node was closed")
 
     def _beat(self) -> None:
-        while not self._stopping.wait(self._heartbeat * random.uniform(0.6, 0.8)):
+        while not self._stopping.wait(_APART):
+            # To a coordinator whose clock jumped ahead, every node was last heard of long ago, and it sends none anything.
+            self._due.wait(self._heartbeat * random.uniform(0.6, 0.8))
+            self._due.clear()
+            if self._stopping.is_set():
+                return
             try:
                 if not self._call(lambda: self._wire.beat(self.id, self._heartbeat)):
                     log.error("the coordinator removed this node; enrol again")
