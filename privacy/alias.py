@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PRECISION = 128
-_CHUNK = 1 << 13  # 64 KiB an array: it stays in the cache, and below the size from which every array is mapped afresh
+CHUNK = 1 << 13  # 64 KiB an array: it stays in the cache, and below the size from which every array is mapped afresh
 
 
 class Words(Protocol):
@@ -33,11 +33,11 @@ class Words(Protocol):
 class Alias:
     """The table of a law on `first, first + 1, …`.
 
-    `own[c]`, `other[c]`: the two values of column c; `high[c]`, `low[c]`: the number of its tickets that `own[c]` holds,
-    split into its top 64 − k bits and its low 64 bits.
+    `first + c`, `other[c]`: the two values of column c; `high[c]`, `low[c]`: the number of its tickets that `first + c`
+    holds, split into its top 64 − k bits and its low 64 bits.
     """
 
-    own: NDArray[np.int64]
+    first: int
     other: NDArray[np.int64]
     high: NDArray[np.uint64]
     low: NDArray[np.uint64]
@@ -46,22 +46,30 @@ class Alias:
     def draw(self, words: Words, count: int) -> NDArray[np.int64]:
         """`count` independent draws `[count]`."""
         out = np.empty(count, dtype=np.int64)
-        for start in range(0, count, _CHUNK):
-            size = min(_CHUNK, count - start)
-            out[start : start + size] = self._chunk(words, size)
+        for start in range(0, count, CHUNK):
+            size = min(CHUNK, count - start)
+            out[start : start + size] = self.rows([words], size)[0]
         return out
 
-    def _chunk(self, words: Words, count: int) -> NDArray[np.int64]:
-        word = words.words(count)
+    def rows(self, sources: Sequence[Words], count: int) -> NDArray[np.int64]:
+        """`count` draws from each source `[k, count]`, all at once; fast while k·count is about `CHUNK`."""
+        word = np.empty((len(sources), count), dtype=np.uint64)
+        for row, source in zip(word, sources, strict=True):
+            row[:] = source.words(count)
         rest = np.uint64(64 - self.column_bits)
-        column = (word >> rest).astype(np.int64)
-        ticket = word & ((np.uint64(1) << rest) - np.uint64(1))
-        high = self.high[column]
-        keep = ticket < high
-        ties = np.flatnonzero(ticket == high)
-        if len(ties):
-            keep[ties] = words.words(len(ties)) < self.low[column[ties]]
-        return np.where(keep, self.own[column], self.other[column])
+        column = (word >> rest).view(np.int64)
+        word &= (np.uint64(1) << rest) - np.uint64(1)
+        high = self.high.take(column)
+        keep = word < high
+        tied = word == high
+        if tied.any():
+            for at in np.flatnonzero(tied.any(axis=1)).tolist():
+                ties = np.flatnonzero(tied[at])
+                keep[at, ties] = sources[at].words(len(ties)) < self.low[column[at, ties]]
+        other = self.other.take(column)
+        column += self.first
+        np.copyto(other, column, where=keep)
+        return other
 
 
 def alias(weights: Sequence[int], first: int) -> Alias:
@@ -85,7 +93,7 @@ def alias(weights: Sequence[int], first: int) -> Alias:
                 small.append(rich)
     # A column that its own value fills keeps 0 tickets and has itself as the other value: the same law, no overflow.
     return Alias(
-        own=np.arange(first, first + columns, dtype=np.int64),
+        first=first,
         other=np.array(other, dtype=np.int64) + first,
         high=np.array([tickets >> 64 for tickets in kept], dtype=np.uint64),
         low=np.array([tickets & ((1 << 64) - 1) for tickets in kept], dtype=np.uint64),

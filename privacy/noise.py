@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .alias import PRECISION, Alias, Words, alias
+from .alias import CHUNK, PRECISION, Alias, Words, alias
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import NDArray
 
 _WIDEST = 1200.0  # σ of the widest table: 2^15 columns, which stay in the second-level cache
@@ -24,7 +26,6 @@ _SMOOTH = 2.5  # τ of every convolution: relative error below 2 · 1.01 · exp(
 _LARGEST_FACTOR = 465  # 3 % below _WIDEST / _SMOOTH: room for rounding the factor up to an integer
 _LARGEST = 2.0**50  # σ beyond which sums of draws could leave int64
 _MOST_SUMMANDS = 64
-_CHUNK = 1 << 13  # as in `alias`
 _DIGITS = Context(prec=60)
 _NEGLIGIBLE = Decimal("1e-45")  # weight relative to the mode where a table ends; what lies beyond is below 2⁻¹²⁸
 
@@ -77,16 +78,22 @@ def discrete_gaussian(words: Words, sigma: float, count: int) -> NDArray[np.int6
     Raises `NoiseError` for σ outside (0, 2^50]. Within `discrete_gaussian_error(sigma, count)` of the law
     (Canonne, Kamath, Steinke 2020, Definition 1).
     """
-    plan = levels(sigma)
-    table = _gaussian_table(sigma)
-    out = np.empty(count, dtype=np.int64)
-    for start in range(0, count, _CHUNK):
-        size = min(_CHUNK, count - start)
-        draws = table.draw(words, size)
+    (draws,) = discrete_gaussians([words], sigma, count)
+    return np.asarray(draws)
+
+
+def discrete_gaussians(sources: Sequence[Words], sigma: float, count: int) -> NDArray[np.int64]:
+    """`discrete_gaussian` from each of k sources `[k, count]`, all at once and to the same bits."""
+    plan, table = levels(sigma), _gaussian_table(sigma)
+
+    def block(some: Sequence[Words], size: int) -> NDArray[np.int64]:
+        draws = table.rows(some, size)
         for _ in range(plan.count - 1):
-            draws = draws * plan.factor + table.draw(words, size)
-        out[start : start + size] = draws
-    return out
+            draws *= plan.factor
+            draws += table.rows(some, size)
+        return draws
+
+    return _in_blocks(block, sources, count)
 
 
 def discrete_gaussian_error(sigma: float, count: int) -> float:
@@ -104,22 +111,41 @@ def skellam(words: Words, variance: float, count: int) -> NDArray[np.int64]:
 
     A variance above 1200² is drawn as a sum of equal Skellam variables, which is exact; raises `NoiseError` above 64 of them.
     """
-    terms = _summands(variance)
-    table = _skellam_table(variance)
-    out = np.empty(count, dtype=np.int64)
-    for start in range(0, count, _CHUNK):
-        size = min(_CHUNK, count - start)
-        draws = table.draw(words, size)
+    (draws,) = skellams([words], variance, count)
+    return np.asarray(draws)
+
+
+def skellams(sources: Sequence[Words], variance: float, count: int) -> NDArray[np.int64]:
+    """`skellam` from each of k sources `[k, count]`, all at once and to the same bits."""
+    terms, table = _summands(variance), _skellam_table(variance)
+
+    def block(some: Sequence[Words], size: int) -> NDArray[np.int64]:
+        draws = table.rows(some, size)
         for _ in range(terms - 1):
-            draws += table.draw(words, size)
-        out[start : start + size] = draws
-    return out
+            draws += table.rows(some, size)
+        return draws
+
+    return _in_blocks(block, sources, count)
 
 
 def skellam_error(variance: float, count: int) -> float:
     """Bound on the total variation between `count` draws and as many of the ideal Skellam law."""
     terms = _summands(variance)
     return count * terms * (2 * _last(variance / terms) + 3) * 2.0**-PRECISION
+
+
+def _in_blocks(
+    block: Callable[[Sequence[Words], int], NDArray[np.int64]], sources: Sequence[Words], count: int
+) -> NDArray[np.int64]:
+    """`block(some, size)` over all sources and draws, in blocks that stay in the cache; each source is read in order."""
+    out = np.empty((len(sources), count), dtype=np.int64)
+    rows = max(1, CHUNK // max(1, count))
+    for first in range(0, len(sources), rows):
+        some = sources[first : first + rows]
+        for start in range(0, count, CHUNK):
+            size = min(CHUNK, count - start)
+            out[first : first + rows, start : start + size] = block(some, size)
+    return out
 
 
 def _summands(variance: float) -> int:

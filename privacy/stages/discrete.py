@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..noise import discrete_gaussian, discrete_gaussian_error
+from ..noise import discrete_gaussian_error, discrete_gaussians
 from ..pipeline import Env, Stage
 from ..signal import Signal
 from ..updates import Dense, Updates
@@ -42,7 +42,7 @@ class DiscreteGaussian(Stage):
         if variance > 0:
             sigma, shape = deviation_of(variance), (len(values), signal.dim)
             noise = drawn(
-                env, "discrete-gaussian", shape, lambda stream, count: discrete_gaussian(stream, sigma, count)
+                env, "discrete-gaussian", shape, lambda streams, count: discrete_gaussians(streams, sigma, count)
             )
             values = values + noise.to(values.device)
         return Dense(residues(values, signal.ring or 0))

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from .streams import owner_streams
 _FINEST = 1 << 28
 _COARSEST = 2.0  # times the sensitivity: a ring that costs more is a mistake until somebody says otherwise
 _TRIES = 32
-_BLOCK = 1 << 18  # numbers that are rounded at a time: they stay in the cache
+_BLOCK = 1 << 15  # numbers that are rounded at a time: they stay in the cache
 _FLOAT = 2.0**-10  # float64 error of x/step below 2²⁸ steps, on both sides, with room
 
 
@@ -123,18 +124,7 @@ class Encode(Stage):
                 f"give at least {signal.bound / _FINEST:.3g}",
             )  # fmt: skip
             return resolution
-        low, high = 1, _FINEST
-        require(
-            self._room(signal, low) <= self.bits, "encode", f"the ring of {self.bits} bits is too small",
-            f"give bits = {self._room(signal, low)}",
-        )  # fmt: skip
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self._room(signal, middle) <= self.bits:
-                low = middle
-            else:
-                high = middle - 1
-        return float(low)
+        return _finest(self, signal)
 
     def _finer(self, signal: Signal) -> str:
         for bits in range(self.bits + 1, WIDEST + 1):
@@ -167,6 +157,23 @@ class Encode(Stage):
         )  # fmt: skip
 
 
+@lru_cache(maxsize=256)
+def _finest(encode: Encode, signal: Signal) -> float:
+    """The largest bound/step whose sums fit; a pure function of public numbers that every round asks for several times."""
+    low, high = 1, _FINEST
+    require(
+        encode._room(signal, low) <= encode.bits, "encode", f"the ring of {encode.bits} bits is too small",
+        f"give bits = {encode._room(signal, low)}",
+    )  # fmt: skip
+    while low < high:
+        middle = (low + high + 1) // 2
+        if encode._room(signal, middle) <= encode.bits:
+            low = middle
+        else:
+            high = middle - 1
+    return float(low)
+
+
 def _squared(resolution: float, dim: int) -> int:
     """The largest integer squared norm that conditional rounding accepts."""
     root = math.sqrt(dim)
@@ -174,8 +181,13 @@ def _squared(resolution: float, dim: int) -> int:
 
 
 def _stochastic(scaled: Tensor, streams: Sequence[Stream]) -> Tensor:
-    uniform = np.stack([stream.uniform(scaled.shape[1]) for stream in streams])
-    return (scaled + torch.from_numpy(uniform).to(scaled.device)).floor_()
+    words = np.empty(scaled.shape, dtype=np.uint64)
+    for row, stream in zip(words, streams, strict=True):
+        row[:] = stream.words(scaled.shape[1])
+    words >>= np.uint64(11)
+    uniform = words.view(np.int64).astype(np.float64)  # below 2⁵³, the numbers of `Stream.uniform`
+    uniform *= 2.0**-53
+    return torch.from_numpy(uniform).to(scaled.device).add_(scaled).floor_()
 
 
 def _shortened(integers: Tensor, scaled: Tensor, streams: Sequence[Stream], limit: int) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..noise import discrete_gaussian
+from ..noise import discrete_gaussians
 from ..pipeline import Env, Stage
 from ..signal import Signal
 from ..updates import Dense, Updates
@@ -38,7 +38,7 @@ class OwnGaussian(Stage):
         sigma = solved("own-gaussian", self.noise_multiplier) * onto("own-gaussian", signal).sensitivity
         if sigma > 0:
             shape = (len(values), signal.dim)
-            noise = drawn(env, "own-gaussian", shape, lambda stream, count: discrete_gaussian(stream, sigma, count))
+            noise = drawn(env, "own-gaussian", shape, lambda streams, count: discrete_gaussians(streams, sigma, count))
             values = values + noise.to(values.device)
         return Dense(values)
 

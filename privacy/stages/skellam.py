@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..noise import skellam, skellam_error
+from ..noise import skellam_error, skellams
 from ..pipeline import Env, Stage
 from ..signal import Signal
 from ..updates import Dense, Updates
@@ -38,6 +38,6 @@ class Skellam(Stage):
         variance = share_variance(signal, solved("skellam", self.noise_multiplier))
         if variance > 0:
             shape = (len(values), signal.dim)
-            noise = drawn(env, "skellam", shape, lambda stream, count: skellam(stream, variance, count))
+            noise = drawn(env, "skellam", shape, lambda streams, count: skellams(streams, variance, count))
             values = values + noise.to(values.device)
         return Dense(residues(values, signal.ring or 0))

@@ -22,9 +22,8 @@ def owner_streams(env: Env, purpose: str, count: int) -> list[Stream]:
     return [env.entropy.stream(purpose, env.round, owner=owner, attempt=env.attempt) for owner in env.owner_ids]
 
 
-def drawn(env: Env, purpose: str, shape: tuple[int, int], draw: Callable[[Stream, int], NDArray[np.int64]]) -> Tensor:
-    """`draw(stream, d)` of every owner's stream, stacked: `shape` is (k, d)."""
-    out = torch.empty(shape, dtype=torch.int64)
-    for row, stream in enumerate(owner_streams(env, purpose, shape[0])):
-        out[row] = torch.from_numpy(draw(stream, shape[1]))
-    return out
+def drawn(
+    env: Env, purpose: str, shape: tuple[int, int], draw: Callable[[list[Stream], int], NDArray[np.int64]]
+) -> Tensor:
+    """`draw(streams, d)` of all owners' streams: `shape` is (k, d)."""
+    return torch.from_numpy(draw(owner_streams(env, purpose, shape[0]), shape[1]))

@@ -1,6 +1,7 @@
 """Alias tables: exactly the law that they were given."""
 
 from fractions import Fraction
+from itertools import count
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def law(table: Alias) -> dict[int, Fraction]:
     """The probabilities that the tickets of a table amount to."""
     capacity = 1 << (PRECISION - table.column_bits)
     found: dict[int, Fraction] = {}
-    for own, other, high, low in zip(table.own, table.other, table.high, table.low, strict=True):
+    for own, other, high, low in zip(count(table.first), table.other, table.high, table.low, strict=False):
         kept = (int(high) << 64) + int(low)
         assert 0 <= kept < capacity
         for value, tickets in ((int(own), kept), (int(other), capacity - kept)):
@@ -59,3 +60,13 @@ def test_a_word_on_the_threshold_is_decided_by_a_second_word() -> None:
 def test_weights_that_are_no_law_are_refused(weights: list[int]) -> None:
     with pytest.raises(ValueError, match="sum to"):
         alias(weights, 0)
+
+
+def test_ties_of_several_sources_are_each_decided_by_the_source_s_own_next_word() -> None:
+    table = alias([TOTAL // 3, TOTAL - TOTAL // 3], 0)
+    column = int(np.flatnonzero(table.high)[0])
+    tie = (column << (64 - table.column_bits)) + int(table.high[column])
+    below, above = int(table.low[column]) - 1, int(table.low[column])
+    other = int(table.other[column])
+    found = table.rows([Script(tie, tie, below, above), Script(tie, tie, above, below)], 2)
+    assert found.tolist() == [[column, other], [other, column]]

@@ -1,6 +1,7 @@
 """Noise samplers: their tables against independent arithmetic, their draws against the law."""
 
 import math
+from itertools import count as counted
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def pmf(table) -> dict[int, float]:
     """Probabilities of an alias table, as floats."""
     capacity = 2.0 ** (128 - table.column_bits)
     found: dict[int, float] = {}
-    for own, other, high, low in zip(table.own, table.other, table.high, table.low, strict=True):
+    for own, other, high, low in zip(counted(table.first), table.other, table.high, table.low, strict=False):
         kept = float(high) * 2.0**64 + float(low)
         found[int(own)] = found.get(int(own), 0.0) + kept / 2.0**128
         found[int(other)] = found.get(int(other), 0.0) + (capacity - kept) / 2.0**128
@@ -154,3 +155,23 @@ def test_impossible_sigma_is_refused(sigma: float) -> None:
 def test_impossible_variance_is_refused(variance: float) -> None:
     with pytest.raises(NoiseError, match="variance"):
         skellam(stream("no"), variance, 1)
+
+
+@pytest.mark.parametrize("sigma", [0.7, 40.0, 3000.0, 1e6])
+@pytest.mark.parametrize("size", [1, 700, 9000])
+def test_many_streams_at_once_draw_what_each_draws_alone(sigma: float, size: int) -> None:
+    names = [f"owner {i}" for i in range(15)]
+    together = noise.discrete_gaussians([stream(name) for name in names], sigma, size)
+    assert all(
+        np.array_equal(row, discrete_gaussian(stream(name), sigma, size))
+        for row, name in zip(together, names, strict=True)
+    )
+    variance = min(sigma**2, 4e6)
+    together = noise.skellams([stream(name) for name in names], variance, size)
+    assert all(
+        np.array_equal(row, skellam(stream(name), variance, size)) for row, name in zip(together, names, strict=True)
+    )
+
+
+def test_no_stream_draws_nothing() -> None:
+    assert noise.discrete_gaussians([], 3.0, 5).shape == (0, 5)

@@ -75,8 +75,8 @@ def test_truncation_is_the_last_resort() -> None:
 class Unlucky:
     """Always rounds away from the floor."""
 
-    def uniform(self, count: int) -> np.ndarray:
-        return np.full(count, 1 - 2.0**-53)
+    def words(self, count: int) -> np.ndarray:
+        return np.full(count, 2**64 - 1, dtype=np.uint64)
 
 
 def test_rounding_that_never_fits_ends_towards_zero() -> None:
