@@ -81,6 +81,7 @@ CODES: Mapping[str, int] = {
     "tacit.simulation.up.StoppedByBudgetError": REFUSED,
     "tacit.server.runs.RunsError": FAILED,
     "tacit.server.answer.SuperLinkError": FAILED,
+    "tacit.server.answer.UnansweredError": FAILED,
     "tacit.server.performance.PerformanceError": FAILED,
     "tacit.server.performance.RefusedByOwnersError": REFUSED,
     "tacit.client.agent.AgentError": USAGE,

@@ -21,8 +21,12 @@ class ChannelLostError(SuperLinkError):
     """The run of a channel is over or its token expired; open a new one and send again."""
 
 
+class UnansweredError(SuperLinkError):
+    """The SuperLink did not answer in time, or with a fault of its own each time."""
+
+
 def answer(call: Callable[[_Request], _Response], request: _Request, within: float) -> _Response:
-    """The answer of `call` to `request`, tried for `within` seconds. Raises `SuperLinkError`.
+    """The answer of `call` to `request`, tried for `within` seconds. Raises `SuperLinkError`, `UnansweredError`.
 
     Every call that is made through this may be made twice: an answer that was lost on the way is asked for again.
     """
@@ -43,7 +47,7 @@ def answer(call: Callable[[_Request], _Response], request: _Request, within: flo
                 ) from error
             problem = error
         if time.monotonic() + pause > until:
-            raise SuperLinkError(
+            raise UnansweredError(
                 f"the SuperLink did not answer within {within:.1f} s ({problem or type(problem).__name__}); see its "
                 f"log, or restart it"
             ) from problem

@@ -39,13 +39,14 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 
 from ..strategies.codec import CodecError
 from ..strategies.parcel import Parcel, begun, opened, piece_in, pieces, place, stored
-from .answer import ChannelLostError, SuperLinkError, answer
+from .answer import ChannelLostError, SuperLinkError, UnansweredError, answer
 from .whole import write_whole
 
 log = logging.getLogger(__name__)
 
 _HEARTBEAT = 10.0
 _PARALLEL = 2
+_STAMPED = 2.0  # seconds for which a message's date is tried
 _PROJECT = """\
 [project]
 name = "tacit-channel"
@@ -154,14 +155,13 @@ class Channel:
         """Send `letters`; the ids of those that the SuperLink took. Posting the same letters again is harmless."""
         if not letters:
             return set()
-        now = time.time()
         messages, trees = [], []
         bodies: dict[str, memoryview] = {}
         for letter in letters:
             parcel = letter.parcel
             metadata = message_pb2.Metadata(
                 run_id=self._run, message_id=letter.id, src_node_id=SUPERLINK_NODE_ID, dst_node_id=letter.node,
-                ttl=ttl, message_type="train", created_at=now,
+                ttl=ttl, message_type="train",
             )  # fmt: skip
             messages.append(message_pb2.Message(metadata=metadata, content=_content(parcel.letter)))
             names = [name.hex() for name in parcel.names]
@@ -171,9 +171,20 @@ class Channel:
         request = runtime_pb2.PushAppMessagesRequest(messages_list=messages, message_object_trees=trees)
         until = time.monotonic() + within
         while True:
-            told = answer(self._client.PushMessages, request, until - time.monotonic())
+            told = self._pushed(request, until)
             if self._upload(told.session_id, told.objects_to_push, bodies, until):
                 return set(told.message_ids) - {""}
+
+    def _pushed(self, request: runtime_pb2.PushAppMessagesRequest, until: float) -> runtime_pb2.PushAppMessagesResponse:
+        """The answer to a push, which is stamped anew for each try: a clock that jumped makes an old stamp a fault."""
+        while True:
+            for message in request.messages_list:
+                message.metadata.created_at = time.time()
+            try:
+                return answer(self._client.PushMessages, request, min(_STAMPED, until - time.monotonic()))
+            except UnansweredError:
+                if time.monotonic() >= until:
+                    raise
 
     def collect(self, ids: Sequence[str], within: float) -> list[Arrival]:
         """What arrived for the letters `ids`; each is reported once and must then be taken with `frame`."""
