@@ -25,6 +25,7 @@ StageName = Literal[
     "measure",
     "rotate",
     "central-gaussian",
+    "correlated-gaussian",
     "own-gaussian",
     "encode",
     "discrete-gaussian",

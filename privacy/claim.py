@@ -164,6 +164,8 @@ def event_of(signal: Signal, observer: Observer) -> Event:
         kinds = ", ".join(f"{noise.law} at the {noise.place} on {noise.block}" for noise in signal.noise)
         raise ClaimError(f"noise of several kinds ({kinds}): no joint bound is proven; keep one noise stage")
     noise = signal.noise[0]
+    if signal.correlation is not None:
+        raise ClaimError("noise that is correlated over rounds has no event of one round; account the whole schedule")
     if noise.place == "server" and observer.who == "server":
         return NonPrivate("the server adds the noise and sees the sum without it")
     if noise.place == "shared" and observer.who == "server" and signal.masked is None:

@@ -15,6 +15,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from .correlation import Memory
 from .entropy import Entropy
 from .event import Event
 from .signal import Signal
@@ -31,6 +32,7 @@ class Env:
 
     `owner_ids` names the rows of a batch on the owner half; `survivors` those that are in the sum on the server half.
     `measures` `[k, m]` is what they measured of the model, centred: see `stages.measure`.
+    `memory`: what noise that is correlated over rounds was so far, where somebody keeps it.
     `masked`: whoever sends has seen to it that nothing but the sum over the cohort becomes readable.
     """
 
@@ -41,6 +43,7 @@ class Env:
     survivors: tuple[int, ...] = ()
     masked: bool = False
     measures: Tensor | None = None
+    memory: Memory | None = None
 
 
 StageState: TypeAlias = tuple[float, ...]

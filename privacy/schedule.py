@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from .claim import Adversary, Basis, Claim, ClaimError, Observer, Rule, event_of, verdict
-from .event import Event, NonPrivate
-from .participation import Participation, participation_name, repeated
+from .correlation import MOST_TERMS, ROUNDING
+from .event import Event, Gaussian, NonPrivate
+from .participation import Cyclic, Everyone, Participation, participation_name, repeated
 from .pipeline import Pipeline
 from .signal import Place, Relation
 
@@ -38,9 +40,11 @@ class Schedule:
     def round_events(self, observer: Observer, relation: Relation) -> tuple[Event, Event]:
         """The event of one round for `observer`: with and without the amplification by a secret draw of owners.
 
+        Where noise is correlated over rounds it is that of all of them, to be charged once, before the first.
+
         Raises `ClaimError` where the table refuses the combination.
         """
-        event = event_of(self.pipeline.final, observer)
+        event = self._seen(observer)
         rule = self.rule(relation)
         if rule is None or isinstance(event, NonPrivate):
             return event, event
@@ -57,14 +61,47 @@ class Schedule:
         known = observer.colluders + (observer.who == "owners")
         return self.participation.amplified(event, self.population, known), event
 
+    @property
+    def upfront(self) -> bool:
+        """Whether all rounds are one event, charged as a whole however many of them are run."""
+        return self.pipeline.final.correlation is not None
+
+    def _seen(self, observer: Observer) -> Event:
+        """`event_of`; of all rounds where the noise is correlated over them, its rounding included (see `correlation`)."""
+        signal = self.pipeline.final
+        correlation = signal.correlation
+        if correlation is None:
+            return event_of(signal, observer)
+        event = event_of(replace(signal, correlation=None), observer)
+        if not isinstance(event, Gaussian):
+            return event
+        if not isinstance(self.participation, Everyone | Cyclic):
+            raise ClaimError(
+                f"noise correlated over rounds needs to know how far apart one owner's rounds are, which participation = "
+                f'{participation_name(self.participation)!r} does not say; use "cyclic" or "everyone"'
+            )
+        if correlation.terms(self.rounds) > MOST_TERMS:
+            raise ClaimError(
+                f"correlated noise of {correlation.terms(self.rounds)} terms a round; at most {MOST_TERMS} are added exactly "
+                f"enough: give fewer bands, or fewer decays or rounds"
+            )
+        gap = self.participation.separation if isinstance(self.participation, Cyclic) else 1
+        rounding = ROUNDING * math.sqrt(signal.dim * self.rounds) / signal.sensitivity
+        times = self.participation.times(self.rounds)
+        return correlation.event(event.noise_multiplier / (1 + rounding), self.rounds, min(gap, self.rounds), times)
+
     def events(self, observer: Observer, relation: Relation, rounds: int | None = None) -> tuple[Event, Event]:
         """The event of `rounds` rounds (all of them by default), amplified and not."""
         amplified, plain = self.round_events(observer, relation)
+        if self.upfront:
+            return amplified, plain
         count = self.participation.times(self.rounds if rounds is None else rounds)
         return repeated(amplified, count), repeated(plain, count)
 
     def delta_extra(self, rounds: int | None = None) -> float:
         """Total variation that approximations of the samplers add over the schedule (see `Signal.delta_extra`)."""
+        if self.upfront:  # a unit's shift is spread over all rounds from its first on
+            return self.pipeline.final.delta_extra * self.rounds
         return self.pipeline.final.delta_extra * self.participation.times(self.rounds if rounds is None else rounds)
 
     def claim(self, observer: Observer, relation: Relation, rounds: int | None = None) -> Claim:

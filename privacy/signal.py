@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from .correlation import Correlation
 from .event import Event
 
 Unit: TypeAlias = Literal["example", "owner"]
@@ -68,6 +69,7 @@ class Signal:
     `prior`          event of one participation that the solver already carries (DP-SGD); the rest is post-processing
     `delta_extra`    total variation η between the noise of one release and the law that is accounted (samplers, continuous
                      limits); an (ε, δ) claim then holds with δ + (1 + e^ε)·η
+    `correlation`    how the server's noise depends on that of earlier rounds; None where rounds are independent
     `inflation`      sensitivity over its value before rounding, for the reports
     """
 
@@ -90,6 +92,7 @@ class Signal:
     side: int = 0
     measured: int = 0
     examples: float | None = None
+    correlation: Correlation | None = None
 
     @property
     def reach(self) -> float:

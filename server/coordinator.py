@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..privacy.correlation import Memory
 from ..privacy.entropy import Entropy
-from ..privacy.event import Event
+from ..privacy.event import Event, Nothing
 from ..privacy.ledger.memory import BudgetError, Ledger
 from ..privacy.pipeline import Env, Pipeline, State
 from ..privacy.stages.measure import Estimate, estimates
@@ -93,6 +94,12 @@ class Coordinator:
         self._protocol = protocol
         self._again, self._name = again, name
         self._event = federation.round_event(federation.pipeline)
+        self._memory = Memory()  # of noise that depends on earlier rounds'; made again from the seed after a restart
+        if federation.schedule.upfront and not entropy.seeded:
+            raise RoundError(
+                "correlated-gaussian runs in simulations only: a coordinator that was killed between a release and its "
+                "checkpoint would release a round twice under the same noise; use central-gaussian"
+            )
 
     def start(self, weights: Tensor) -> Progress:
         """Before the first round, from the initial weights `[d]`."""
@@ -112,7 +119,7 @@ class Coordinator:
         concrete = self._federation.pipeline.at(progress.pipeline)
         event = self._afforded(number, concrete)
         sampled, attempt, summed = self._sum(progress, number, concrete)
-        env = Env(self._entropy, number, attempt, survivors=summed.owners)
+        env = Env(self._entropy, number, attempt, survivors=summed.owners, memory=self._memory)
         opened = self._ledger.open(concrete.release(summed.total, env, event))
         mean = opened.total.to(torch.float32) / self._denominator(summed)
         algorithm = self._federation.algorithm
@@ -126,13 +133,18 @@ class Coordinator:
         )
 
     def _afforded(self, number: int, concrete: Pipeline) -> Event:
-        """The event of this round's own pipeline, if the ledger affords it; raises `BudgetError` before anyone is asked."""
+        """What this round's own pipeline costs, if the ledger affords it; raises `BudgetError` before anyone is asked.
+
+        Where the whole schedule is one event, the first round costs all of it, and the others nothing more.
+        """
         event = self._federation.round_event(concrete)
         if event != self._event:
             raise BudgetError(
                 f"round {number}: what its pipeline releases ({event}) is not what the schedule was budgeted for "
                 f"({self._event}); leave out the parameter that does not follow the adapting norm"
             )
+        if self._federation.schedule.upfront and number > 1:
+            event = Nothing()
         if not self._ledger.affords(event):
             raise BudgetError(
                 f"round {number} exceeds budget.epsilon = {self._federation.config.budget.epsilon:g}; "

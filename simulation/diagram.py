@@ -23,6 +23,10 @@ _DEEDS: Mapping[str, tuple[str, str]] = {
     "measure": ("adds what it found of the model on its examples", "reads the noised means"),
     "rotate": ("turns the vector by a public random rotation", "turns it back"),
     "encode": ("rounds at random to whole numbers in a ring", "turns them back into real numbers"),
+    "correlated-gaussian": (
+        "rounds to a fine public grid",
+        "adds noise, less part of the earlier rounds'; leaves the grid",
+    ),
     "central-gaussian": ("rounds to a fine public grid", "adds noise once, on the sum; leaves the grid"),
     "own-gaussian": ("adds its noise in full", "leaves the grid"),
     "discrete-gaussian": ("adds its share of the noise", ""),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..privacy.accounting.relation import AccountingError
-from ..privacy.event import Event
+from ..privacy.event import Event, Nothing
+from ..privacy.ledger.memory import Budget
 from .federation import Federation
 
 
@@ -33,6 +34,32 @@ class RoundBudget:
         self.charged += 1
 
 
-def budget_for(federation: Federation, rounds: int) -> RoundBudget:
+class UpfrontBudget:
+    """One `event` for a whole schedule of `rounds` releases: all of it for the first, nothing for the others."""
+
+    def __init__(self, event: Event, rounds: int) -> None:
+        self.event = event
+        self.rounds = rounds
+        self.charged = 0
+
+    def affords(self, event: Event) -> bool:
+        """Whether one more release fits: the first at the schedule's price, no other at any."""
+        return event == self._next() and self.charged < self.rounds
+
+    def charge(self, event: Event) -> None:
+        """Count one release; raises `AccountingError` for a price out of turn."""
+        if event != self._next():
+            raise AccountingError(
+                f"release {self.charged + 1} of this schedule costs {self._next()}, the ledger holds {event}; it is another "
+                f"run's ledger: start again without --resume"
+            )
+        self.charged += 1
+
+    def _next(self) -> Event:
+        return Nothing() if self.charged else self.event
+
+
+def budget_for(federation: Federation, rounds: int) -> Budget:
     """The budget of `rounds` rounds of this federation, as `affordable_rounds` found them."""
-    return RoundBudget(federation.round_event(federation.pipeline), rounds)
+    event = federation.round_event(federation.pipeline)
+    return UpfrontBudget(event, rounds) if federation.schedule.upfront else RoundBudget(event, rounds)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
+from ..correlation import square_root as first_coefficients
 from ..event import BandedMatrix, BufferedLinearToeplitz, Event, EventError, Repeated, Tree
 from ..signal import Relation, Unit
 from . import calibrate
@@ -27,10 +28,7 @@ def square_root(bands: int) -> tuple[float, ...]:
     """
     if bands < 1:
         raise AccountingError(f"bands = {bands}; give at least 1 (1 is plain, uncorrelated noise)")
-    found = [1.0]
-    for k in range(1, bands):
-        found.append(found[-1] * (2 * k - 1) / (2 * k))
-    return tuple(found)
+    return first_coefficients(bands)
 
 
 def plan_correlated(

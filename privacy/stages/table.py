@@ -10,6 +10,7 @@ from ..pipeline import PipelineError, Stage
 from .adaptive import AdaptiveClip
 from .central import CentralGaussian
 from .clip import Clip
+from .correlated import CorrelatedGaussian
 from .discrete import DiscreteGaussian
 from .encode import Encode
 from .mask import Mask
@@ -24,6 +25,7 @@ STAGES: Mapping[str, type[Stage]] = {
     "measure": Measure,
     "rotate": Rotate,
     "central-gaussian": CentralGaussian,
+    "correlated-gaussian": CorrelatedGaussian,
     "own-gaussian": OwnGaussian,
     "encode": Encode,
     "discrete-gaussian": DiscreteGaussian,

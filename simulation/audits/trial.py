@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ...client.worker import Plan
 from ...config import Config, parse
+from ...privacy.correlation import column
 from ...privacy.entropy import SeededEntropy
 from ...privacy.participation import Cyclic, PoissonOwners
 from ...privacy.pipeline import pipeline
@@ -147,7 +148,12 @@ def _watched_owners(
     independent = isinstance(participation, PoissonOwners) and participation.cap is None
     watching = None
     if directions is not None:
-        watching = AlongDirections(directions, first, secret, subtract=independent or not secret)
+        correlation = federation.pipeline.final.correlation
+        mixing = None
+        if correlation is not None:
+            at = np.subtract.outer(np.arange(run.total), np.arange(run.total))
+            mixing = np.where(at >= 0, column(correlation, run.total)[np.abs(at)], 0.0)
+        watching = AlongDirections(directions, first, secret, independent or not secret, mixing)
 
     def see(number: int, total: Tensor) -> None:
         if watching is not None:

@@ -13,6 +13,7 @@ from ...config import ConfigError
 from ...privacy.pipeline import Pipeline
 from ...privacy.stages.central import CentralGaussian
 from ...privacy.stages.clip import Clip
+from ...privacy.stages.correlated import CorrelatedGaussian
 from ...strategies.learner import Learner
 from ..population import Population
 from .engine import Engine
@@ -62,5 +63,5 @@ def chosen_engine(plan: Plan, learner: Learner, population: Population, name: st
 def stays_factored(pipeline: Pipeline) -> bool:
     """Whether nothing of the owner half needs the vectors themselves: clips, then at most a central noise at the end."""
     *before, last = pipeline.stages or (None,)
-    fits = last is None or type(last) in (Clip, CentralGaussian)
+    fits = last is None or type(last) in (Clip, CentralGaussian, CorrelatedGaussian)
     return fits and all(type(stage) is Clip for stage in before) and pipeline.source.unit == "owner"

@@ -23,6 +23,8 @@ ROWS = {
     "measure": {"stage": "measure", "weight": 0.5},
     "rotate": {"stage": "rotate", "seed": 5},
     "central-gaussian": {"stage": "central-gaussian", "noise_multiplier": 1.5},
+    # One band: a round's noise then has the declared variance by itself; more are under test_correlated.py.
+    "correlated-gaussian": {"stage": "correlated-gaussian", "noise_multiplier": 1.5, "bands": 1},
     "own-gaussian": {"stage": "own-gaussian", "noise_multiplier": 1.5},
     "encode": {"stage": "encode", "bits": 48},
     "discrete-gaussian": {"stage": "discrete-gaussian", "noise_multiplier": 1.5},
@@ -36,6 +38,7 @@ JOURNEYS = {
     "measure": [CLIP, ROWS["measure"]],
     "rotate": [CLIP, ROWS["rotate"]],
     "central-gaussian": [CLIP, ROWS["central-gaussian"]],
+    "correlated-gaussian": [CLIP, ROWS["correlated-gaussian"]],
     "own-gaussian": [CLIP, ROWS["own-gaussian"]],
     "encode": [CLIP, COARSE],
     "encode a lattice": [CLIP, ROWS["central-gaussian"], ROWS["encode"]],
@@ -192,7 +195,7 @@ def test_an_empty_round_works(journey: str) -> None:
     opened = line.receive(line.empty(), nobody)
     assert bool(torch.isfinite(opened.total).all())
     assert (opened.total.abs().sum() > 0) == (
-        journey in ("central-gaussian", "encode a lattice", "measure, then noise")
+        journey in ("central-gaussian", "correlated-gaussian", "encode a lattice", "measure, then noise")
     )
     line.at(line.learn(line.initial(), opened))
 
@@ -203,6 +206,7 @@ LEGAL_BEFORE = {
     "measure": ["clip"],
     "rotate": ["clip"],
     "central-gaussian": ["clip"],
+    "correlated-gaussian": ["clip"],
     "own-gaussian": ["clip"],
     "encode": ["clip"],
     "discrete-gaussian": ["clip", "encode"],
@@ -210,11 +214,30 @@ LEGAL_BEFORE = {
     "mask": ["clip", "encode"],
 }
 LEGAL_AFTER = {
-    "clip": {"clip", "adaptive-clip", "measure", "rotate", "central-gaussian", "own-gaussian", "encode"},
-    "adaptive-clip": {"measure", "rotate", "central-gaussian", "own-gaussian", "encode"},
-    "measure": {"rotate", "central-gaussian", "own-gaussian", "encode"},
-    "rotate": {"clip", "adaptive-clip", "measure", "rotate", "central-gaussian", "own-gaussian", "encode"},
+    "clip": {
+        "clip",
+        "adaptive-clip",
+        "measure",
+        "rotate",
+        "central-gaussian",
+        "correlated-gaussian",
+        "own-gaussian",
+        "encode",
+    },
+    "adaptive-clip": {"measure", "rotate", "central-gaussian", "correlated-gaussian", "own-gaussian", "encode"},
+    "measure": {"rotate", "central-gaussian", "correlated-gaussian", "own-gaussian", "encode"},
+    "rotate": {
+        "clip",
+        "adaptive-clip",
+        "measure",
+        "rotate",
+        "central-gaussian",
+        "correlated-gaussian",
+        "own-gaussian",
+        "encode",
+    },
     "central-gaussian": {"encode"},
+    "correlated-gaussian": {"encode"},
     "own-gaussian": {"encode"},
     "encode": {"discrete-gaussian", "skellam", "mask"},
     "discrete-gaussian": {"mask"},
@@ -226,7 +249,11 @@ LEGAL_AFTER = {
 @pytest.mark.parametrize(("first", "second"), list(product(STAGES, STAGES)))
 def test_every_wrong_order_is_refused(first: str, second: str) -> None:
     def row(name: str) -> dict[str, object]:
-        return COARSE if name == "encode" and first not in ("central-gaussian", "own-gaussian") else ROWS[name]
+        return (
+            COARSE
+            if name == "encode" and first not in ("central-gaussian", "correlated-gaussian", "own-gaussian")
+            else ROWS[name]
+        )
 
     rows = [row(name) for name in (*LEGAL_BEFORE[first], first, second)]
     if second in LEGAL_AFTER[first]:

@@ -14,6 +14,7 @@ ROWS = [
     {"stage": "rotate", "seed": 9},
     {"stage": "central-gaussian", "noise_multiplier": 3.74},
     {"stage": "central-gaussian", "noise_multiplier": "calibrate"},
+    {"stage": "correlated-gaussian", "noise_multiplier": 1.0, "bands": 8},
     {"stage": "own-gaussian", "noise_multiplier": 1.0},
     {"stage": "encode", "bits": 24, "step": 0.5, "max_noise_multiplier": 3.0},
     {"stage": "discrete-gaussian", "noise_multiplier": 1.0},
