@@ -150,6 +150,8 @@ class World:
                 for dealer, (secret, _) in opening.shares.items():
                     kinds.setdefault(dealer, set()).add(secret)
         assert all(len(found) == 1 for found in kinds.values()), kinds
+        for index, step, _ in self.left:
+            assert step != "unmask" or self.owners[index]._secrets is None
         once = [(index, step) for index, step, _ in self.left if index in trusted]
         assert len(once) == len(set(once))
         for index in self.refusals:

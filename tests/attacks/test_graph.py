@@ -234,6 +234,7 @@ WEAK: dict[str, dict[str, Any]] = {
     "a truth value": {"colluders": True},
     "an unknown adversary": {"adversary": "friendly"},
     "a sparse graph": {"degree": 4},
+    "a threshold that colluders reach, semi-honest": {"adversary": "semi-honest", "colluders": 4, "threshold": 4},
 }
 
 

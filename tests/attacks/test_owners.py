@@ -127,6 +127,11 @@ def holders(*indices: int) -> Callable[[Any, bytes], bytes]:
     return lie
 
 
+def forged(read: Callable[[bytes, bytes], Any]) -> Callable[[Any, bytes], bytes]:
+    """The same message with a signature that is not its own."""
+    return lambda world, answer: replace(read(answer, answer[5:37]), signature=bytes(64)).to_bytes(answer[5:37])
+
+
 BEFORE: dict[str, tuple[str, Any, str]] = {
     "a mask key of low order": ("advertise", advertised(mask_key=bytes(32)), "low order"),
     "a sealing key of low order": ("advertise", advertised(sealing_key=(1).to_bytes(32, "little")), "low order"),
@@ -137,6 +142,9 @@ BEFORE: dict[str, tuple[str, Any, str]] = {
     ),
     "another owner's index": ("advertise", advertised(index=2), "speaks for owner 2"),
     "an index outside the cohort": ("advertise", advertised(index=99), "speaks for owner 99"),
+    "an advertisement in another's hand": ("advertise", forged(messages.advertisement_from), "signature for 'advertise'"),
+    "a dealing in another's hand": ("deal", forged(messages.dealing_from), "signature for 'deal'"),
+    "a report in another's hand": ("check", forged(messages.report_from), "signature for 'report'"),
     "swapped ciphertexts": ("deal", sealed(swapped), "a bad share (sealed)|more than"),
     "a flipped ciphertext": ("deal", sealed(flipped), "dealt owner 2 a bad share (sealed)"),
     "a share outside the field": (

@@ -15,6 +15,7 @@ from tacit.privacy.secagg import keys, mask, messages
 from tacit.privacy.secagg import session as sessions
 from tacit.privacy.secagg.errors import FaultError
 from tacit.privacy.secagg.messages import Agreements, Secret, Survivors, Verdict
+from tacit.privacy.secagg.parameters import Parameters
 
 Make = Callable[..., Any]
 EVE, HONEST = 20, (2, 5, 8, 11, 14, 17)
@@ -298,4 +299,25 @@ def test_one_vector_is_masked_once(world: Make) -> None:
     assert at.ask(2, "mask", Verdict(EVERYBODY[:-1], ()).to_bytes(at.session)) is None
     assert at.refusals[2].code == "changed"
     assert at.ask(2, "agree", Survivors(EVERYBODY).to_bytes(at.session)) is None
+    at.judge()
+
+
+def test_sybils_that_sign_two_stories_are_no_quorum(world: Make) -> None:
+    """Eight honest owners in two halves; two members that they did not approve sign for either, and make six of ten of each."""
+    at = world(
+        Parameters(n=10, least=7, colluders=0, threshold=7, bits=20, dim=3, adversary="malicious"),
+        approved=frozenset(range(2, 24, 3)),
+    )
+    at.until("agree")
+    members, sybils, view = tuple(at.cohort), (26, 29), at.collector._view
+    for half, survivors in (((2, 5, 8, 11), members), ((14, 17, 20, 23), members[1:])):
+        asked = Survivors(survivors).to_bytes(at.session)
+        said = {each: at.ask(each, "agree", asked) for each in half}
+        signed = {each: messages.agreement_from(answer, at.session).signature for each, answer in said.items()}
+        signed |= {each: agreed(at, view, survivors, each) for each in sybils}
+        for each in half:
+            assert at.ask(each, "unmask", Agreements(signed).to_bytes(at.session)) is None
+            assert at.refusals[each].code == "agreement"
+            assert "6 agree on the survivors, and 7 have to" in str(at.refusals[each])
+    assert at.openings() == []
     at.judge()
