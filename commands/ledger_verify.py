@@ -65,20 +65,20 @@ def command(
 def _verified(place: Place, kept: list[Path]) -> dict[str, Any]:
     """What holds of one ledger. Raises `LedgerError` for what does not."""
     from ..privacy.ledger.anchor import AnchorFile, agreed
-    from ..privacy.ledger.errors import AnchorError
     from ..privacy.statement import statement
 
     book = place.read()
-    named, last, anchors = book.heading.key, book.head.number, []
+    named = book.heading.key
+    paths = [*([] if place.anchor is None else [place.anchor]), *kept]
+    found = [(path, AnchorFile(path).needed(place.path, named)) for path in paths]
+    if any(anchor.number > book.head.number for _, anchor in found):
+        book = place.read()  # it may have gone on meanwhile; what was anchored before this line, it must hold now
+    last = book.head.number
+    for path, anchor in found:
+        agreed(place.path, str(path), anchor, last, book.digest)
     if place.anchor is not None:
-        found = AnchorFile(place.anchor).confirm(place.path, named, last, book.digest)
-        anchors.append(f"{place.anchor} held: names line {found.number} of {last}")
-    for path in kept:
-        each = AnchorFile(path).read(named)
-        if each is None:
-            raise AnchorError(f"{path}: no such file; give an anchor that somebody kept")
-        agreed(place.path, str(path), each, last, book.digest)
-        anchors.append(f"{path} held: names line {each.number} of {last}")
+        AnchorFile(place.anchor).follows(place.path, named, last)
+    anchors = [f"{path} held: names line {anchor.number} of {last}" for path, anchor in found]
     made = statement(book)
     spent = "; ".join(f"ε = {each.epsilon:.4g} at δ = {each.delta:g}, {each.currency}" for each in made.asset.sums)
     if not named:

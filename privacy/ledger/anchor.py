@@ -185,24 +185,32 @@ class AnchorFile:
                 raise OSError("cut off")
             os.fdatasync(handle)
 
-    def confirm(self, ledger: Path, key: str, last: int, digest: Callable[[int], bytes | None]) -> Anchor:
-        """The newest anchor there, which the ledger that ends with line `last` has to follow by one line at most.
-
-        Raises `AnchorError` or `RollbackError`. `digest` gives that of a line of the ledger.
-        """
+    def needed(self, ledger: Path, key: str) -> Anchor:
+        """The newest anchor there; `AnchorError` where there is no file either."""
         found = self.read(key)
         if found is None:
             raise AnchorError(
                 f"{self.path}: no anchor, so nobody knows whether {ledger} is the newest; mount its volume or restore it. "
                 f"If it is lost, make sure that the ledger is the newest, and `tacit ledger anchor` makes it anew"
             )
-        agreed(ledger, str(self.path), found, last, digest)
+        return found
+
+    def follows(self, ledger: Path, key: str, last: int) -> None:
+        """Raise `RollbackError` where the anchor is older than a ledger that ends with line `last` leaves it."""
+        found = self.needed(ledger, key)
         if found.number < last - 1:
             raise RollbackError(
                 f"{self.path}: an older copy of the anchor: it names line {found.number}, and {ledger} ends with line {last}; "
                 f"restore the newest. If it is lost, `tacit ledger anchor` makes it anew"
             )
-        return found
+
+    def confirm(self, ledger: Path, key: str, last: int, digest: Callable[[int], bytes | None]) -> None:
+        """Raise `AnchorError` or `RollbackError` unless the ledger is as far as the anchor, or one line further.
+
+        `last` is its last line, and `digest` gives that of a line. Only for whoever holds the ledger's lock: both move.
+        """
+        agreed(ledger, str(self.path), self.needed(ledger, key), last, digest)
+        self.follows(ledger, key, last)
 
     def _newest(self, content: bytes, key: str) -> tuple[Anchor, int]:
         """The newest anchor in the two slots, and which one it is in."""

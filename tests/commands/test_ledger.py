@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,29 @@ def test_an_older_copy_is_found_by_the_anchor_and_by_one_that_somebody_kept(
     assert program("ledger", "verify", str(ledger)).code == 0  # by itself it fits together
     with pytest.raises(LedgerError):
         work(home, 1)
+
+
+def test_a_ledger_that_goes_on_meanwhile_holds(program: Any, home: ClientHome) -> None:
+    """Ledger and anchor are read one after the other, and an agent at work moves both."""
+    ended = threading.Event()
+
+    def agent() -> None:
+        settings = load_settings(home.settings_file)
+        price = Price(settings.policy.currency, Gaussian(1000.0))
+        with open_vault(home, None, "ward3") as store:
+            for round in range(100_000):
+                if ended.is_set():
+                    return
+                store.reserve(Address("meanwhile", round, 0), "a" * 64, lambda _: price)
+
+    working = threading.Thread(target=agent)
+    working.start()
+    try:
+        for _ in range(8):
+            assert program("ledger", "verify", "--dir", "agent").code == 0
+    finally:
+        ended.set()
+        working.join()
 
 
 def test_the_key_of_somebody_else_is_no_proof(program: Any, ledger: Path) -> None:
