@@ -294,3 +294,16 @@ def test_in_a_sparse_graph_a_neighbourhood_that_cannot_open_its_secrets_is_refus
     assert at.ask(8, step, request) is None
     assert at.refusals[8].code == ("members" if step == "deal" else "too-few")
     at.judge()
+
+
+@pytest.mark.parametrize("members", [(2, *EVERYBODY), EVERYBODY[::-1], (*EVERYBODY, EVE)], ids=str)
+@pytest.mark.parametrize("step", ["mask", "agree"])
+def test_nobody_stands_in_a_list_twice_or_out_of_order(world: Make, step: str, members: tuple[int, ...]) -> None:
+    """One set would have many encodings, and so many views; and one owner could fill a floor."""
+    at = world()
+    at.until(step)
+    request = (Verdict(members, ()) if step == "mask" else messages.Survivors(members)).to_bytes(at.session)
+    for index in HONEST:
+        assert at.ask(index, step, request) is None
+        assert at.refusals[index].code == "malformed"
+    at.judge()
