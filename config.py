@@ -160,9 +160,13 @@ class StudyFrame(Frame):
         description="`grid`: all combinations; `random`: some; `adaptive`: trials go where accuracy against ε still rises",
     )
     points: int = Field(
-        default=40, gt=0, description="random: settings to try; adaptive: its trials are this times `seeds`; not for a grid"
+        default=40,
+        gt=0,
+        description="random: settings to try; adaptive: its trials are this times `seeds`; not for a grid",
     )
-    seeds: int = Field(default=3, gt=0, le=1000, description="how often a setting is tried, each time under another seed")
+    seeds: int = Field(
+        default=3, gt=0, le=1000, description="how often a setting is tried, each time under another seed"
+    )
     vary: Row = Field(default={}, description="keys of the configuration, each with the values that it takes")
 
 
