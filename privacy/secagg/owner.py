@@ -130,11 +130,6 @@ class Owner:
         return answer
 
     @property
-    def due(self) -> str:
-        """The step that comes next, of `STEPS`; empty once there is none."""
-        return "" if self._ended or len(self._answers) == len(STEPS) else STEPS[len(self._answers)]
-
-    @property
     def ended(self) -> str:
         """Why the session is over without its result; empty while it is not."""
         return self._ended
