@@ -133,12 +133,14 @@ def _coordinator(folder: Path, where: str, secret: bytes, nodes: dict[int, int],
     from tacit.server.exchange import Exchange
     from tacit.server.flower import Address
     from tacit.server.mail import Bell
+    from tacit.server.pieces import Pieces
     from tacit.strategies.messages import Recipe, Request
     from tacit.strategies.terms import Terms
 
     torch.set_num_threads(1)
     tls = ssl.create_default_context(cafile=str(folder / "authority.crt"))
-    exchange = Exchange(Address(where, tls, secret), folder / "exchange", nodes, ring=Bell(folder / "bell").ring)
+    ring = Bell(folder / "bell").ring
+    exchange = Exchange(Address(where, tls, secret), folder / "exchange", nodes, Pieces(folder / "pieces"), ring=ring)
     terms = Terms({"use": "echo"}, "1", "add-remove", {}, len(nodes), 1)
     recipe, number = Recipe({}, {}, (), 1, len(nodes), terms), 0
     control.send("ready")
@@ -173,10 +175,13 @@ def _gateway(folder: Path, upstream: str, port: int) -> None:
     from tacit.server.flower import forged
     from tacit.server.gateway import Gateway, Limits
     from tacit.server.mail import Mail, listen
+    from tacit.server.pieces import Pieces
 
     mail, limits = Mail(), Limits()
     tls = ssl.create_default_context(cafile=str(folder / "authority.crt"))
-    app = Gateway(upstream, tls, lambda certificate, _: bool(certificate), forged, mail, limits)
+    app = Gateway(
+        upstream, tls, lambda certificate, _: bool(certificate), forged, mail, Pieces(folder / "pieces"), limits
+    )
     files = (folder / "gateway.crt", folder / "gateway.key", folder / "authority.crt")
     running = server(app, Door("127.0.0.1", port, *files), limits.connections)
 

@@ -1,9 +1,9 @@
 """Flower, the owner's side: the calls of a Flower node, by Flower's own wire protocol.
 
 It never asks for a run's bundle, so nothing that arrives can be executed. A letter (`strategies.parcel`) lies in the message's
-own content, and pieces of large frames are objects: two requests for a small exchange where Flower's own node makes about
-sixteen. Nothing is retried here (see `client.node`): every call raises httpx's errors, or `ValueError` for an answer that is
-none.
+own content: two requests for a small exchange where Flower's own node makes about sixteen. Pieces of large frames do not pass
+Flower at all: they are fetched from the gateway and left there. Nothing is retried here (see `client.node`): every call raises
+httpx's errors, or `ValueError` for an answer that is none.
 
 Private names of flwr (covered by tests/client/test_flower_names.py): `supernode.fleet_http_client.FleetHttpClient`,
 `supercore.protobuf.client.{ProtobufCall, ProtobufRequestContext}`, `supercore.primitives.asymmetric.{sign_message,
@@ -13,6 +13,7 @@ TIMESTAMP_HEADER}`, and the generated messages in `proto`.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import ssl
 from base64 import b64encode
@@ -31,7 +32,7 @@ from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from ..strategies.codec import CodecError
-from ..strategies.parcel import Parcel
+from ..strategies.parcel import PIECE, PIECES
 from .line import Line
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def ticket_from(row: Mapping[str, object]) -> Ticket:
 
 
 class GoneError(Exception):
-    """The object is no longer at the coordinator."""
+    """The piece is not, or no longer, at the coordinator."""
 
 
 class Wire:
@@ -80,10 +81,11 @@ class Wire:
     ) -> None:
         """A connection to `address`; `moved` is called where the coordinator's clock turns out to be another than it was."""
         self._public = public_key_to_bytes(key.public_key())
+        self._where = f"https://{address}"
         self._line = Line(tls)
         # The last interceptor is the way out: Flower's own client would follow redirects and unpack without an end.
         through = (_Signed(key, hold, moved), _Through(self._line))
-        self._client = FleetHttpClient(f"https://{address}", interceptors=through, verify=tls)
+        self._client = FleetHttpClient(self._where, interceptors=through, verify=tls)
 
     def activate(self, heartbeat: float) -> int:
         """The node of this key, active from now on. HTTP 412: no such node, or it is active already."""
@@ -110,46 +112,42 @@ class Wire:
             return ticket, _letter(message)
         return None
 
-    def piece(self, node: int, run: int, name: bytes) -> bytes | None:
-        """The object of a piece, None while it is still being uploaded. Raises `GoneError`."""
-        request = message_pb2.PullObjectRequest(node=node_pb2.Node(node_id=node), run_id=run, object_id=name.hex())
-        answer = self._client.PullObject(request)
-        if not answer.object_found:
+    def piece(self, name: bytes) -> bytes:
+        """A piece of a request. Raises `GoneError`, or `CodecError` for bytes that are not those of that name."""
+        response = self._line.send(self._called("GET", name, b""))
+        if response.status_code == httpx.codes.NOT_FOUND:
             raise GoneError(f"piece {name.hex()[:12]}… is not at the coordinator")
-        return bytes(answer.object_content) if answer.object_available else None
+        content = response.raise_for_status().content
+        if len(content) > PIECE or hashlib.sha256(content).digest() != name:
+            raise CodecError(f"{len(content)} bytes that are not the piece {name.hex()[:12]}…")
+        return content
 
-    def push(self, node: int, ticket: Ticket, id: str, parcel: Parcel) -> tuple[str, list[bytes]]:
-        """Send a reply; returns the upload's session and the names of the pieces to upload."""
+    def upload(self, name: bytes, piece: memoryview) -> None:
+        """Leave a piece of a reply at the coordinator; leaving it twice is harmless."""
+        self._line.send(self._called("POST", name, bytes(piece))).raise_for_status()
+
+    def push(self, node: int, ticket: Ticket, id: str, letter: bytes) -> None:
+        """Send a reply, whose pieces are there already."""
         metadata = message_pb2.Metadata(
             run_id=ticket.run, message_id=id, src_node_id=node, dst_node_id=SUPERLINK_NODE_ID,
             reply_to_message_id=ticket.message, ttl=ticket.ttl, message_type="train", created_at=ticket.created,
         )  # fmt: skip
-        children = [message_pb2.ObjectTree(object_id=name.hex()) for name in dict.fromkeys(parcel.names)]
         request = fleet_pb2.PushMessagesRequest(
             node=node_pb2.Node(node_id=node),
-            messages_list=[message_pb2.Message(metadata=metadata, content=_content(parcel.letter))],
-            # The letter is the message's content; the tree's root only names it and is never uploaded.
-            message_object_trees=[message_pb2.ObjectTree(object_id=id, children=children)],
+            messages_list=[message_pb2.Message(metadata=metadata, content=_content(letter))],
+            # The letter is the message's content; the tree only names it.
+            message_object_trees=[message_pb2.ObjectTree(object_id=id)],
         )
-        answer = self._client.PushMessages(request)
-        missing = set(answer.objects_to_push)
-        return answer.session_id, [name for name in dict.fromkeys(parcel.names) if name.hex() in missing]
-
-    def upload(self, node: int, run: int, session: str, name: bytes, content: bytes) -> bool:
-        """Whether the object of a piece was taken; False too where it was there already."""
-        request = message_pb2.PushObjectRequest(
-            node=node_pb2.Node(node_id=node),
-            run_id=run,
-            session_id=session,
-            object_id=name.hex(),
-            object_content=content,
-        )
-        return bool(self._client.PushObject(request).stored)
+        self._client.PushMessages(request)
 
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
         self._line.close()
+
+    def _called(self, method: str, name: bytes, content: bytes) -> httpx.Request:
+        headers = {FLEET_HTTP_PUBLIC_KEY_HEADER: b64encode(self._public).decode("ascii")}
+        return httpx.Request(method, f"{self._where}{PIECES}{name.hex()}", headers=headers, content=content)
 
 
 class _Through:

@@ -11,7 +11,7 @@ import time
 
 import httpx
 
-LARGEST = 6 << 20  # bytes: a piece in its envelope, or a letter with the names of 2^17 pieces
+LARGEST = 6 << 20  # bytes: a piece, or a letter with the names of 2^17 pieces
 _SILENCE = 30.0  # seconds without a byte; longer than the gateway holds a poll
 _WHOLE = 300.0  # seconds for all of an answer
 

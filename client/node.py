@@ -15,7 +15,7 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,18 +25,17 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from ..strategies.codec import CodecError
-from ..strategies.parcel import joined, opened, piece_in, stored, wrap
+from ..strategies.parcel import joined, opened, wrap
 from .flower import GoneError, Ticket, Wire
 
 log = logging.getLogger(__name__)
 
-_WHOLE = 1 << 20  # a reply up to this size needs no objects
+_WHOLE = 1 << 20  # a reply up to this size needs no pieces
 _PARALLEL = 2
-_RETRY = frozenset({408, 425, 429, 500, 502, 503, 504})
+_RETRY = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
 _TELL = 60.0
 _APART = 0.5  # seconds between two heartbeats at least
 _UNSURE = 5  # refusals of a signature that may be the clock's: over some seconds
-_LONGEST = 3600.0  # seconds for the pieces of a request
 _Answer = TypeVar("_Answer")
 
 
@@ -145,15 +144,12 @@ class Node:
         id = hashlib.sha256(ticket.message.encode() + hashlib.sha256(parcel.letter).digest()).hexdigest()
         self._pause.reset()
         try:
-            for _ in range(5):
-                session, missing = self._call(lambda: self._wire.push(self.id, ticket, id, parcel))
-                if self._upload(ticket.run, session, missing, bodies):
-                    return True
+            self._upload(bodies)
+            self._call(lambda: self._wire.push(self.id, ticket, id, parcel.letter))
         except httpx.HTTPStatusError as error:
             log.info("%s; the reply is dropped", _over(error))
             return False
-        log.warning("a reply was not taken in five attempts; it is dropped until it is asked for again")
-        return False
+        return True
 
     def close(self) -> None:
         """Leave the federation; a poll that is under way ends within the gateway's hold."""
@@ -209,42 +205,26 @@ class Node:
     def _poll(self) -> Delivery | None:
         try:
             found = self._call(lambda: self._wire.pull(self.id))
-            return Delivery(found[0], self._frame(*found)) if found is not None else None
+            return Delivery(found[0], self._frame(found[1])) if found is not None else None
         except (CodecError, GoneError) as error:
             log.warning("a request that cannot be read is dropped: %s", error)
         except httpx.HTTPStatusError as error:
             log.info("%s; nothing was received", _over(error))
         return None
 
-    def _frame(self, ticket: Ticket, letter: bytes) -> bytes:
+    def _frame(self, letter: bytes) -> bytes:
         names, head = opened(letter, self._largest)
-        # A `ttl` is the coordinator's word: it may be endless, or no number.
-        until = time.monotonic() + (min(ticket.ttl, _LONGEST) if ticket.ttl > 0 else 0.0)
-
-        def piece(name: bytes) -> memoryview:
-            pause = Pause(0.05, 1.0)
-            while time.monotonic() < until:
-                content = self._call(lambda: self._wire.piece(self.id, ticket.run, name))
-                if content is not None:
-                    return piece_in(content)
-                self._wait(pause.next())
-            raise GoneError("a piece never came")
-
         if not names:
             return head
         with ThreadPoolExecutor(_PARALLEL) as workers:
-            return joined(head, list(workers.map(piece, names)))
+            return joined(head, list(workers.map(lambda name: self._call(lambda: self._wire.piece(name)), names)))
 
-    def _upload(self, run: int, session: str, missing: list[bytes], bodies: dict[bytes, memoryview]) -> bool:
-        """Whether every missing piece was stored."""
-
-        def upload(name: bytes) -> bool:
-            return self._call(lambda: self._wire.upload(self.id, run, session, name, stored(bodies[name])))
-
-        if not missing:
-            return True
+    def _upload(self, bodies: Mapping[bytes, memoryview]) -> None:
+        """Leave every piece of a reply at the coordinator."""
+        if not bodies:
+            return
         with ThreadPoolExecutor(_PARALLEL) as workers:
-            return all(list(workers.map(upload, missing)))
+            list(workers.map(lambda named: self._call(lambda: self._wire.upload(*named)), bodies.items()))
 
     def _call(self, call: Callable[[], _Answer]) -> _Answer:
         """The answer, however long that takes; raises what cannot be helped by waiting."""

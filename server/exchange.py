@@ -1,7 +1,7 @@
 """Exchange: the coordinator's transport to real owners, over a channel of the SuperLink. Knows no Flower itself.
 
-All requests of a phase go out in one post, a model that they share is uploaded once, and each reply is handed on as soon as it
-is complete. A message that a killed agent had taken is sent again, an agent that was away gets it when it is back, a
+All requests of a phase go out in one post, a model that they share is written once, and each reply is handed on as soon as it
+is there. A message that a killed agent had taken is sent again, an agent that was away gets it when it is back, a
 SuperLink that restarts is waited for, and a coordinator that restarts goes on waiting for the replies to the letters that it
 had written down: agents answer a repeated request with the same bytes, so whichever reply comes first counts and the rest are
 dropped.
@@ -24,10 +24,11 @@ from typing import Literal
 
 from ..strategies.codec import CodecError
 from ..strategies.messages import MOST_NUMBERS, Reply, Request, reply_from
-from ..strategies.parcel import Parcel, addressed, gathered, sharing, wrap
+from ..strategies.parcel import Parcel, addressed, gathered, pieces, sharing, wrap
 from ..strategies.steps import Asked, number_of
 from .answer import ChannelLostError, SuperLinkError
 from .flower import Address, Arrival, Channel, Letter, new_id, open_channel
+from .pieces import Pieces, sender
 from .whole import write_whole
 
 log = logging.getLogger(__name__)
@@ -76,18 +77,19 @@ class Exchange:
     """Transport over Flower. One phase at a time."""
 
     def __init__(
-        self, address: Address, folder: Path, nodes: Mapping[int, int],
+        self, address: Address, folder: Path, nodes: Mapping[int, int], store: Pieces,
         *, numbers: int = MOST_NUMBERS, resend: float = 30.0, largest: int = 4 << 30, workers: int = 4,
         ring: Callable[[Sequence[int]], None] = _silent,
         carried: Callable[[Literal["sent", "received"], int], None] = _uncounted,
     ) -> None:  # fmt: skip
-        """An exchange that keeps its token and its letters in `folder` (for this user only).
+        """An exchange that keeps its token and its letters in `folder` (for this user only), and pieces in `store`.
 
         `nodes` gives the node of each owner. `numbers` and `largest`: most numbers and bytes of a reply; `resend`: seconds
         after which an unanswered request is sent again, a small one sooner; `ring` is told the nodes that have mail, so that
         they need not poll; `carried` is told the bytes of each frame, however often it is sent.
         """
-        self._address, self._folder, self._nodes = address, folder, nodes
+        self._address, self._folder, self._nodes, self._pieces = address, folder, nodes, store
+        self._published: set[str] = set()
         self._numbers, self._resend, self._largest, self._ring, self._carried = numbers, resend, largest, ring, carried
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="tacit-reply")
         self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="tacit-sweep")
@@ -122,6 +124,7 @@ class Exchange:
         if self._channel is not None:
             self._channel.finish()
             self._channel = None
+        self._pieces.close()
         for name in ("channel.json", "letters.json"):
             (self._folder / name).unlink(missing_ok=True)
 
@@ -159,10 +162,6 @@ class Exchange:
         self, phase: _Phase, channel: Channel, arrival: Arrival, arrived: queue.SimpleQueue[tuple[int, Reply | None]]
     ) -> None:
         owner = phase.letters.pop(arrival.answers, None)
-        if owner in phase.heavy:
-            phase.spent.append(arrival.answers)
-        if arrival.pieces:
-            phase.spent.append(arrival.id)
         if owner is None or owner in phase.answered or owner in phase.fetching:
             return
         if arrival.error:
@@ -170,26 +169,23 @@ class Exchange:
             phase.away.add(owner)
             return
         phase.fetching.add(owner)
-        # A message is at most twice as long as the model; more pieces than that buy no more time.
-        pieces = min(arrival.pieces, 2 * phase.heavy.get(owner, 0) + 1)
-        request, within = phase.asked[owner], min(self._resend + _PIECE * pieces, phase.left())
+        request, count, within = phase.asked[owner], pieces(arrival.letter), min(_STEP, phase.left())
 
         def fetch() -> None:
+            reply: Reply | None = None
             try:
-                last = channel.last(arrival, self._largest, within)
-                # Of large replies one at a time is put together, as soon as it is complete: memory for one, not for all.
-                with self._one if arrival.pieces > _SMALL else nullcontext():
-                    frame = channel.frame(arrival, last, within)
+                who = sender(channel.key(self._nodes[owner], within)) if count else ""
+                # Of large replies one at a time is put together: memory for one, not for all.
+                with self._one if count > _SMALL else nullcontext():
+                    frame = self._pieces.frame(arrival.letter, who, self._largest)
                     self._carried("received", len(frame))
                     reply = _checked(request, frame, self._numbers)
                     del frame
-                arrived.put((owner, reply))
             except CodecError as error:
                 log.warning("owner %d: a reply that cannot be read: %s", owner, error)
-                arrived.put((owner, None))
-            except SuperLinkError as error:
+            except (SuperLinkError, OSError) as error:
                 log.warning("owner %d: its reply was lost: %s", owner, error)
-                arrived.put((owner, None))
+            arrived.put((owner, reply))
 
         self._workers.submit(fetch)
 
@@ -213,7 +209,10 @@ class Exchange:
     def _due(self, phase: _Phase, channel: Channel) -> list[int]:
         """Owners to whom the request must be sent again: unanswered for too long, or back after being away."""
         now = time.monotonic()
-        due = [o for o in phase.open() if o not in phase.away and now - phase.sent[o] > self._patience(phase, o)]
+        due = [
+            o for o in phase.open()
+            if o not in phase.away and now - phase.sent[o] > self._patience(phase, o) and not self._coming(channel, phase, o)
+        ]  # fmt: skip
         back = [o for o in phase.open() if o in phase.away and now - phase.sent[o] > 1.0]
         if back:
             online = channel.online(min(_STEP, phase.left()))
@@ -221,6 +220,10 @@ class Exchange:
                 phase.sent[owner] = now
             due += [owner for owner in back if self._nodes[owner] in online]
         return due
+
+    def _coming(self, channel: Channel, phase: _Phase, owner: int) -> bool:
+        """Whether pieces of the owner's reply come in just now."""
+        return self._pieces.coming(sender(channel.key(self._nodes[owner], min(_STEP, phase.left()))))
 
     def _patience(self, phase: _Phase, owner: int) -> float:
         """Seconds until the request of `owner` is sent again. What was lost in a killed process costs a small request little;
@@ -243,6 +246,7 @@ class Exchange:
             written = {} if new else written
         channel = self._channel
         letters: list[Letter] = []
+        bodies: dict[str, memoryview] = {}
         parcel: Parcel | None = None
         before: Asked | None = None
         for owner in owners:
@@ -250,6 +254,7 @@ class Exchange:
             self._carried("sent", len(parcel.letter) + sum(len(piece) for piece in parcel.pieces))
             if parcel.names:
                 phase.heavy[owner] = len(parcel.names)
+                bodies |= {name.hex(): piece for name, piece in zip(parcel.names, parcel.pieces, strict=True)}
             mark = hashlib.sha256(b"%d " % owner + parcel.letter).hexdigest()
             id = written.get(mark) or new_id()
             phase.letters[id] = owner
@@ -258,9 +263,10 @@ class Exchange:
             phase.times[owner] = phase.times.get(owner, 0) + 1
             phase.away.discard(owner)
             if mark not in written:
-                letters.append(Letter(id, self._nodes[owner], parcel))
-        self._write(phase)
+                letters.append(Letter(id, self._nodes[owner], parcel.letter))
         try:
+            self._publish(bodies)
+            self._write(phase)
             taken = channel.post(letters, max(1.0, phase.left()), max(0.0, phase.left()))
         except SuperLinkError as error:
             log.warning("%s", error)
@@ -271,6 +277,13 @@ class Exchange:
                 log.warning("owner %d has no node at the SuperLink", phase.letters[letter.id])
                 phase.away.add(phase.letters.pop(letter.id))
         self._ring([letter.node for letter in letters])
+
+    def _publish(self, bodies: Mapping[str, memoryview]) -> None:
+        """Let owners fetch the pieces of requests, before any letter names them, and leave theirs."""
+        self._pieces.admit(self._largest)
+        # What an earlier process had published is written anew: it may have been damaged with the machine.
+        self._pieces.publish({name: piece for name, piece in bodies.items() if name not in self._published})
+        self._published |= bodies.keys()
 
     def _lose(self, phase: _Phase) -> None:
         """Forget the channel and its letters; everybody who has not answered is asked anew."""
@@ -294,11 +307,13 @@ class Exchange:
             return {}
 
     def _sweep(self, phase: _Phase) -> None:
-        """Delete, behind the round's back, what would reach an agent too late, and the pieces that nobody needs any more."""
+        """Delete the pieces, which nobody needs any more, and, behind the round's back, what would reach an agent too late."""
+        self._pieces.clear()
+        self._published.clear()
         channel, ids = self._channel, [*phase.letters, *phase.spent]
         if channel is None or not ids:
             return
-        # What is small and was answered lies in its run's rows only, and goes with the run.
+        # What was answered lies in its run's rows only, and goes with the run.
 
         def sweep() -> None:
             try:

@@ -1,8 +1,9 @@
 """Flower, the coordinator's side: a run of a SuperLink as a channel for letters, by Flower's own wire protocol.
 
 The run's bundle is a placeholder that holds a `pyproject.toml` and is executed by nobody; the run's task is acquired here with
-the SuperLink's executor secret. A letter lies in the message's own content, pieces of large frames are objects
-(`strategies.parcel`). A message's id is random and secret: an owner that could guess it could answer in another's name.
+the SuperLink's executor secret. A letter (`strategies.parcel`) lies in the message's own content; the pieces of large frames
+go another way (`server.pieces`). A message's id is random and secret: an owner that could guess it could answer in another's
+name.
 
 Private names of flwr (covered by tests/server/test_flower_names.py): `supercore.control.control_http_client.
 ControlHttpClient`, `supercore.runtime.RuntimeHttpClient`, `supercore.interceptors.{RuntimeTokenHttpInterceptor,
@@ -19,12 +20,10 @@ import json
 import logging
 import secrets
 import ssl
-import sys
 import threading
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -38,14 +37,12 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf comes without types
 
 from ..strategies.codec import CodecError
-from ..strategies.parcel import Parcel, begun, opened, piece_in, pieces, place, stored
 from .answer import ChannelLostError, SuperLinkError, UnansweredError, answer
 from .whole import write_whole
 
 log = logging.getLogger(__name__)
 
 _HEARTBEAT = 10.0
-_PARALLEL = 2
 _STAMPED = 2.0  # seconds for which a message's date is tried
 _PROJECT = """\
 [project]
@@ -78,7 +75,7 @@ class Letter:
 
     id: str = field(repr=False)
     node: int
-    parcel: Parcel = field(repr=False)
+    content: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +86,6 @@ class Arrival:
     id: str
     letter: bytes = field(repr=False)
     error: str = ""
-
-    @property
-    def pieces(self) -> int:
-        """How many objects belong to the reply."""
-        return pieces(self.letter)
 
 
 def new_id() -> str:
@@ -147,6 +139,7 @@ class Channel:
         )
         self._control = ControlHttpClient(f"https://{address.where}", verify=address.tls)
         self._node = node_pb2.Node(node_id=SUPERLINK_NODE_ID)
+        self._keys: dict[int, bytes] = {}
         self._over = threading.Event()
         self._beating = threading.Thread(target=self._beat, name="tacit-channel", daemon=True)
         self._beating.start()
@@ -155,25 +148,17 @@ class Channel:
         """Send `letters`; the ids of those that the SuperLink took. Posting the same letters again is harmless."""
         if not letters:
             return set()
-        messages, trees = [], []
-        bodies: dict[str, memoryview] = {}
+        messages = []
         for letter in letters:
-            parcel = letter.parcel
             metadata = message_pb2.Metadata(
                 run_id=self._run, message_id=letter.id, src_node_id=SUPERLINK_NODE_ID, dst_node_id=letter.node,
                 ttl=ttl, message_type="train",
             )  # fmt: skip
-            messages.append(message_pb2.Message(metadata=metadata, content=_content(parcel.letter)))
-            names = [name.hex() for name in parcel.names]
-            children = [message_pb2.ObjectTree(object_id=name) for name in dict.fromkeys(names)]
-            trees.append(message_pb2.ObjectTree(object_id=letter.id, children=children))
-            bodies |= {name: piece for name, piece in zip(names, parcel.pieces, strict=True) if name not in bodies}
+            messages.append(message_pb2.Message(metadata=metadata, content=_content(letter.content)))
+        # The letter is the message's content; the tree only names it.
+        trees = [message_pb2.ObjectTree(object_id=letter.id) for letter in letters]
         request = runtime_pb2.PushAppMessagesRequest(messages_list=messages, message_object_trees=trees)
-        until = time.monotonic() + within
-        while True:
-            told = self._pushed(request, until)
-            if self._upload(told.session_id, told.objects_to_push, bodies, until):
-                return set(told.message_ids) - {""}
+        return set(self._pushed(request, time.monotonic() + within).message_ids) - {""}
 
     def _pushed(self, request: runtime_pb2.PushAppMessagesRequest, until: float) -> runtime_pb2.PushAppMessagesResponse:
         """The answer to a push, which is stamped anew for each try: a clock that jumped makes an old stamp a fault."""
@@ -187,7 +172,7 @@ class Channel:
                     raise
 
     def collect(self, ids: Sequence[str], within: float) -> list[Arrival]:
-        """What arrived for the letters `ids`; each is reported once and must then be taken with `frame`."""
+        """What arrived for the letters `ids`; each is reported once."""
         request = runtime_pb2.PullAppMessagesRequest(message_ids=ids)
         arrivals = []
         for message in answer(self._client.PullMessages, request, within).messages_list:
@@ -212,28 +197,15 @@ class Channel:
         except ChannelLostError:
             return False
 
-    def last(self, arrival: Arrival, largest: int, within: float) -> memoryview | None:
-        """The last piece of an arrival, which its sender uploads last; None where it has no pieces. Raises as `frame`."""
-        names, _ = opened(arrival.letter, largest)
-        return self._piece(names[-1], time.monotonic() + within) if names else None
-
-    def frame(self, arrival: Arrival, last: memoryview | None, within: float) -> bytes | memoryview:
-        """The frame of an arrival. Raises `CodecError` where it is none of ours, too large, or never completed."""
-        names, head = opened(arrival.letter, sys.maxsize)
-        if last is None:
-            return head
-        until = time.monotonic() + within
-        frame = begun(head, len(names), last)
-
-        def fetch(index: int) -> None:
-            place(frame, head, index, self._piece(names[index], until))
-
-        with ThreadPoolExecutor(_PARALLEL) as workers:
-            list(workers.map(fetch, range(len(names) - 1)))
-        return frame
+    def key(self, node: int, within: float) -> bytes:
+        """The public key (PEM) of a node; empty where there is no such node any more."""
+        if node not in self._keys:
+            nodes = answer(self._control.ListNodes, control_pb2.ListNodesRequest(), within).nodes_info
+            self._keys = {int(known.node_id): known.public_key for known in nodes if known.status != "unregistered"}
+        return self._keys.get(node, b"")
 
     def forget(self, ids: Sequence[str], within: float) -> None:
-        """Delete messages and their pieces at the SuperLink; those that nobody took yet never reach their node."""
+        """Delete messages at the SuperLink; those that nobody took yet never reach their node."""
         for id in ids:
             request = message_pb2.ConfirmMessageReceivedRequest(node=self._node, run_id=self._run, message_object_id=id)
             answer(self._client.ConfirmMessageReceived, request, within)
@@ -251,34 +223,6 @@ class Channel:
             self._over.set()
             self._beating.join(timeout=10.0)
             self._client.close()
-
-    def _piece(self, name: bytes, until: float) -> memoryview:
-        request = message_pb2.PullObjectRequest(node=self._node, run_id=self._run, object_id=name.hex())
-        pause = 0.02
-        while True:
-            told = answer(self._client.PullObject, request, until - time.monotonic())
-            if told.object_available:
-                return piece_in(told.object_content)
-            if not told.object_found or time.monotonic() + pause > until:
-                raise CodecError("a piece of the reply never came")
-            time.sleep(pause)
-            pause = min(2 * pause, 0.5)
-
-    def _upload(self, session: str, missing: Sequence[str], bodies: Mapping[str, memoryview], until: float) -> bool:
-        """Whether every missing piece was stored."""
-
-        def upload(name: str) -> bool:
-            request = message_pb2.PushObjectRequest(
-                node=self._node, run_id=self._run, session_id=session, object_id=name,
-                object_content=stored(bodies[name]),
-            )  # fmt: skip
-            return bool(answer(self._client.PushObject, request, until - time.monotonic()).stored)
-
-        wanted = [name for name in missing if name in bodies]
-        if not wanted:
-            return True
-        with ThreadPoolExecutor(_PARALLEL) as workers:
-            return all(list(workers.map(upload, wanted)))
 
     def _beat(self) -> None:
         request = runtime_pb2.SendTaskHeartbeatRequest()
@@ -353,6 +297,8 @@ def forged(path: str, body: bytes) -> str:
             return "a message in the name of another node"
         if metadata.dst_node_id != SUPERLINK_NODE_ID or not metadata.reply_to_message_id:
             return "a message that is no reply to the coordinator"
+    if any(tree.children for tree in request.message_object_trees):
+        return "a message with objects"
     return "" if len(request.messages_list) == 1 else "other than one message in a request"
 
 

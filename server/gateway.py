@@ -1,17 +1,21 @@
-"""Gateway: the only public port of a coordinator. A proxy that lets owners' nodes reach Flower's Fleet calls and nothing else.
+"""Gateway: the only public port of a coordinator. A proxy that lets owners' nodes reach Flower's Fleet calls, and no other.
 
     owner ── mutual TLS ──► gateway ── TLS on loopback ──► SuperLink
 
 Only the exact paths of `FLEET` pass, by POST, with a bounded body that comes in time; the path and the headers that go on are
-written here, never copied from a request. A connection without a certificate of the federation's authority ends in the
-handshake; `admit` binds each certificate to its node key, and is asked on every request, so that a revocation counts at once.
-A node's poll for messages may be kept open until there is one (`Mail`), which saves almost all polls.
+written here, never copied from a request. Beside them the gateway itself hands out and takes in the pieces of large frames
+(`Pieces`), behind the same checks of certificate and key and the same limits of size and time. A connection without a
+certificate of the federation's authority ends in the handshake; `admit` binds each certificate to its node key, and is asked on
+every request, so that a revocation counts at once. A node's poll for messages may be kept open until there is one (`Mail`),
+which saves almost all polls.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import re
 import ssl
 from base64 import b64decode
 from binascii import Error as Base64Error
@@ -19,30 +23,32 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import httpx
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from ..strategies.parcel import PIECE, PIECES
 from .mail import Mail
+from .pieces import Pieces, sender
 
 log = logging.getLogger(__name__)
 
 _KEY_HEADER = "flwr-public-key"
-_PULL, _PUSH, _OBJECT = "/v1/fleet/pull-messages", "/v1/fleet/push-messages", "/v1/fleet/push-object"
+_PULL, _PUSH = "/v1/fleet/pull-messages", "/v1/fleet/push-messages"
 FLEET: dict[str, int] = {
     "/v1/fleet/activate-node": 1 << 14,
     "/v1/fleet/deactivate-node": 1 << 12,
     "/v1/fleet/send-node-heartbeat": 1 << 12,
     "/v1/fleet/confirm-message-received": 1 << 12,
-    "/v1/fleet/pull-object": 1 << 12,
     _PULL: 1 << 12,
     _PUSH: 2 << 20,
-    _OBJECT: 6 << 20,
 }
 """The paths that pass, and the largest body of each in bytes."""
+_PIECES = re.compile(re.escape(PIECES) + "([0-9a-f]{64})")
+_CHUNK = 1 << 18
 
 Admit: TypeAlias = Callable[[bytes, bytes], bool]
 """Whether the holder of a certificate (DER) may act with a node key (PEM)."""
@@ -67,11 +73,12 @@ class Gateway:
     """The proxy as an ASGI application."""
 
     def __init__(
-        self, upstream: str, tls: ssl.SSLContext, admit: Admit, forged: Forged, mail: Mail, limits: Limits
-    ) -> None:
+        self, upstream: str, tls: ssl.SSLContext, admit: Admit, forged: Forged, mail: Mail, pieces: Pieces,
+        limits: Limits,
+    ) -> None:  # fmt: skip
         """A gateway to the SuperLink at `upstream` (host:port), whose certificate `tls` trusts."""
         self._upstream, self._admit, self._forged, self._mail = f"https://{upstream}", admit, forged, mail
-        self._limits = limits
+        self._pieces, self._limits = pieces, limits
         self._busy: Counter[bytes] = Counter()
         self._client = httpx.AsyncClient(
             verify=tls, timeout=limits.upstream, follow_redirects=False, trust_env=False,
@@ -93,12 +100,16 @@ class Gateway:
         except httpx.HTTPError as error:
             log.warning("the SuperLink does not answer: %s", error or type(error).__name__)
             response = _refusal(503, "the coordinator is not ready")
-        await response(scope, receive, send)
+        # Who does not take its answer in time holds it no longer; the connection ends.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.body):
+                await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
         path = request.scope.get("raw_path", b"").decode("latin-1")
-        largest = FLEET.get(path)
-        if largest is None or request.method != "POST" or request.scope.get("query_string"):
+        piece = _PIECES.fullmatch(path)
+        known = request.method in ("GET", "POST") if piece else request.method == "POST" and path in FLEET
+        if not known or request.scope.get("query_string"):
             return _refusal(404, "no such call")
         keys = request.headers.getlist(_KEY_HEADER)
         certificate = request.scope.get("extensions", {}).get("tls", {}).get("certificate", b"")
@@ -112,7 +123,11 @@ class Gateway:
             return _refusal(429, "too many requests at once")
         self._busy[key] += 1
         try:
-            return await self._through(request, key, path, largest)
+            if piece is None:
+                return await self._through(request, key, path, FLEET[path])
+            if request.method == "GET":
+                return self._published(piece[1])
+            return await self._left(request, sender(key), piece[1])
         finally:
             self._busy[key] -= 1
 
@@ -131,6 +146,34 @@ class Gateway:
         if response.is_closed:
             return Response(response.content, response.status_code, _kept(response))
         return StreamingResponse(_stream(response), response.status_code, _kept(response))
+
+    def _published(self, name: str) -> Response:
+        """A piece that the coordinator published."""
+        file = self._pieces.published(name)
+        if file is None:
+            return _refusal(404, "no such piece")
+        return _File(file)
+
+    async def _left(self, request: Request, who: str, name: str) -> Response:
+        """Take a piece that `who` leaves here."""
+        try:
+            upload = self._pieces.upload(who, name)
+            async with asyncio.timeout(self._limits.body):
+                if upload is None:
+                    whole = await _body(request, PIECE) is not None
+                    return _refusal(409, "no run takes pieces") if whole else _refusal(413, f"at most {PIECE} bytes")
+                try:
+                    async for chunk in request.stream():
+                        if not upload.write(chunk):
+                            return _refusal(413, f"at most {PIECE} bytes")
+                    return Response(None, 204) if upload.finish() else _refusal(400, "not the piece of that name")
+                finally:
+                    upload.close()
+        except TimeoutError:
+            raise
+        except OSError as error:
+            log.error("a piece could not be kept: %s; make room on the disk", error)
+            return _refusal(507, "no room for the piece")
 
     async def _poll(self, request: Request, key: bytes, body: bytes, hold: float) -> httpx.Response:
         """The response to a poll that may be held until there is mail. Nothing is fetched for a client that went away."""
@@ -199,6 +242,24 @@ async def _stream(response: httpx.Response) -> AsyncIterator[bytes]:
         await response.aclose()
 
 
+class _File(StreamingResponse):
+    """A file as an answer, closed whatever becomes of it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        size = str(os.fstat(file.fileno()).st_size)
+        super().__init__(_read(file), 200, {"content-length": size}, "application/octet-stream")
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._file:
+            await super().__call__(scope, receive, send)
+
+
+async def _read(file: BinaryIO) -> AsyncIterator[bytes]:
+    while chunk := file.read(_CHUNK):
+        yield chunk
+
+
 def _kept(response: httpx.Response) -> dict[str, str]:
     return {name: response.headers[name] for name in ("content-type", "content-length") if name in response.headers}
 
@@ -212,4 +273,4 @@ def _seconds(request: Request, most: float) -> float:
 
 
 def _refusal(status: int, reason: str) -> Response:
-    return Response(reason, status, {"connection": "close"} if status in (408, 413) else None, "text/plain")
+    return Response(reason, status, {"connection": "close"} if status in (408, 413, 507) else None, "text/plain")

@@ -6,7 +6,7 @@
 | `authority/`               | the federation's certificate authority: key, certificate          | yes, secret  |
 | `keys/`                    | the signing key; keys and certificates of gateway and SuperLink   | yes, secret  |
 | `registry.sqlite`          | who is enrolled, who is invited (`server.registry`)               | yes          |
-| `flower/`                  | the SuperLink's database, secret and home                         | yes          |
+| `flower/`                  | the SuperLink's database, secret and home; `pieces/`, on their way | yes          |
 | `runs/`, `ledger.sqlite`   | run folders with their checkpoints; what was released             | yes          |
 | `anchors/`                 | how far the ledger came, unless `[ledger]` names another place    | yes          |
 | `metrics.token`            | what a scraper of the metrics shows                               | no, secret   |
@@ -87,6 +87,11 @@ class ServerHome:
     def flower(self) -> Path:
         """The SuperLink's own folder."""
         return self.root / "flower"
+
+    @property
+    def pieces(self) -> Path:
+        """The pieces of large requests and replies, while a round is under way."""
+        return self.flower / "pieces"
 
     @property
     def runs(self) -> Path:

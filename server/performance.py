@@ -39,6 +39,7 @@ from .members import Members
 from .metrics import Metrics
 from .patience import Patience
 from .phases import Protocol, plain_round
+from .pieces import Pieces
 from .runs import Ending, RunsError, ServedRun
 from .seating import Seated, wire_number
 from .witness import Witness
@@ -57,20 +58,34 @@ class RefusedByOwnersError(RuntimeError):
 
 
 def perform(
-    run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None, metrics: Metrics
+    run: ServedRun,
+    members: Members,
+    address: Address,
+    bell: Path,
+    pieces: Pieces,
+    store: Store,
+    seed: int | None,
+    metrics: Metrics,
 ) -> None:
     """Bring `run` to its end and note that. Raises `SuperLinkError`, `LedgerError` or `OSError` where another try may help."""
     log.info("run %s begins or goes on", run.name)
-    how, why = _outcome(run, members, address, bell, store, seed, metrics)
+    how, why = _outcome(run, members, address, bell, pieces, store, seed, metrics)
     run.end(how, why, len(store.spent().records(run.name)))
     log.info("run %s ended: %s", run.name, run.ended())
 
 
 def _outcome(
-    run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None, metrics: Metrics
+    run: ServedRun,
+    members: Members,
+    address: Address,
+    bell: Path,
+    pieces: Pieces,
+    store: Store,
+    seed: int | None,
+    metrics: Metrics,
 ) -> tuple[Ending, str]:
     try:
-        return "done", f"{_rounds(run, members, address, bell, store, seed, metrics)} rounds"
+        return "done", f"{_rounds(run, members, address, bell, pieces, store, seed, metrics)} rounds"
     except (OverBudgetError, RefusedByOwnersError) as error:
         return "refused", str(error)
     except BudgetError as error:
@@ -80,7 +95,14 @@ def _outcome(
 
 
 def _rounds(
-    run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None, metrics: Metrics
+    run: ServedRun,
+    members: Members,
+    address: Address,
+    bell: Path,
+    pieces: Pieces,
+    store: Store,
+    seed: int | None,
+    metrics: Metrics,
 ) -> int:
     config, order = run.config(), run.order()
     if order.seed != seed:
@@ -100,7 +122,7 @@ def _rounds(
     by_wire = {wire_number(number): nodes[number] for number in here}
     dim = federation.pipeline.final.dim
     exchange = Exchange(
-        address, run.exchange, by_wire, numbers=dim, largest=_NUMBER * dim + _PEER * len(order.seats) + _BESIDE,
+        address, run.exchange, by_wire, pieces, numbers=dim, largest=_NUMBER * dim + _PEER * len(order.seats) + _BESIDE,
         ring=Bell(bell).ring, carried=metrics.carried,
     )  # fmt: skip
 

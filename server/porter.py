@@ -21,6 +21,7 @@ from .flower import forged
 from .gateway import Gateway, Limits
 from .home import ServerHome, settings
 from .mail import Mail, listen
+from .pieces import Pieces
 from .registry import Registry
 
 BELL = "bell"
@@ -39,8 +40,9 @@ async def serve(home: ServerHome, port: int) -> None:
     host, public = endpoint(found.address)
     door = Door(host, public, home.gateway_certificate, home.gateway_key, home.authority)
     with Registry(home.registry) as registry, listen(mail, reachable(home.flower, BELL)):
-        limits = Limits()
-        gateway = Gateway(f"127.0.0.1:{port}", tls, registry.admits, forged, mail, limits)
+        limits, pieces = Limits(), Pieces(home.pieces)
+        pieces.sweep()
+        gateway = Gateway(f"127.0.0.1:{port}", tls, registry.admits, forged, mail, pieces, limits)
         enrolment = Enrolment(office(home, registry))
         # Each hands a signal on to the other when it has ended.
         await asyncio.gather(

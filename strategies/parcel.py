@@ -1,11 +1,10 @@
-"""Parcel: a frame as it travels over a store of objects: one letter, and pieces that several letters may share.
+"""Parcel: a frame as it travels: one letter, and pieces that several letters may share and that go another way.
 
-    "TACITPL1" | u32 number of pieces n | n × 32-byte names | the frame's head
+    "TACITPL2" | u32 number of pieces n | n × 32-byte names | the frame's head
     frame = head | piece 0 | piece 1 | …
 
 A small frame lies in the letter whole. Of a large frame the letter holds only the head (what differs between owners) and the
-names of the pieces of the body, so that a model sent to n owners is uploaded once. A piece is stored as an object of Flower's
-store, "ArrayChunk" | two spaces | length | "\\0" | bytes, and named by that object's SHA-256 hash.
+names of the pieces of the body, so that a model sent to n owners is written once. A piece is named by its SHA-256 hash.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from .codec import MAGIC, CodecError
 
 PIECE = 5 << 20
-_MAGIC = b"TACITPL1"
+PIECES = "/tacit/v1/pieces/"
+"""Where a gateway has pieces, each by its name in 64 hex digits: GET one of a request, POST one of a reply."""
+_MAGIC = b"TACITPL2"
 _NAME = 32
 
 
@@ -92,46 +91,8 @@ def joined(head: bytes, found: Sequence[bytes | memoryview]) -> bytes:
     return b"".join([head, *found]) if found else head
 
 
-def begun(head: bytes, count: int, last: memoryview) -> memoryview:
-    """A frame of `count` pieces with its head and its last piece in place; `place` puts the others there.
-
-    The memory is the system's until a piece comes: a letter that names pieces which nobody sends costs none.
-    """
-    frame = np.empty(len(head) + (count - 1) * PIECE + len(last), np.uint8).data
-    frame[: len(head)] = head
-    frame[len(frame) - len(last) :] = last
-    return frame
-
-
-def place(frame: memoryview, head: bytes, index: int, piece: memoryview) -> None:
-    """Put piece `index`, which is not the last one, where it belongs. Raises `CodecError`."""
-    if len(piece) != PIECE:
-        raise CodecError(f"a piece of {len(piece)} bytes within a frame; only the last may be shorter than {PIECE}")
-    start = len(head) + index * PIECE
-    frame[start : start + PIECE] = piece
-
-
-def stored(piece: memoryview) -> bytes:
-    """The object that holds a piece."""
-    return b"".join([_object(piece), piece])
-
-
-def piece_in(content: bytes) -> memoryview:
-    """The piece in an object. Raises `CodecError`, for a piece that is longer than `opened` counted too."""
-    end = content.find(b"\0", 0, 64)
-    if end < 0 or not content.startswith(b"ArrayChunk  ") or len(content) - end - 1 > PIECE:
-        raise CodecError("an object that is no piece of a frame")
-    return memoryview(content)[end + 1 :]
-
-
-def _object(piece: memoryview) -> bytes:
-    return b"ArrayChunk  %d\0" % len(piece)
-
-
 def _name(piece: memoryview) -> bytes:
-    digest = hashlib.sha256(_object(piece))
-    digest.update(piece)
-    return digest.digest()
+    return hashlib.sha256(piece).digest()
 
 
 def _letter(names: tuple[bytes, ...], head: bytes | memoryview) -> bytes:

@@ -89,7 +89,7 @@ def _terms(found: bytes) -> Terms:
 
 
 def travelling() -> dict[str, tuple[Callable[[bytes], Any], bytes]]:
-    """A valid frame, letter or object of every kind that travels, and what reads it."""
+    """A valid frame, letter of every kind that travels, and what reads it."""
     return {
         "frame": (codec.decode, REQUEST.to_bytes()),
         "request": (request_from, REQUEST.to_bytes()),
@@ -100,7 +100,6 @@ def travelling() -> dict[str, tuple[Callable[[bytes], Any], bytes]]:
         "reply with a payload": (reply_from, PAYLOAD.to_bytes()),
         "letter": (lambda found: parcel.opened(found, 10_000), LETTER),
         "pieces of a letter": (parcel.pieces, LETTER),
-        "object": (parcel.piece_in, parcel.stored(memoryview(b"a piece"))),
         "terms": (_terms, json.dumps(TERMS.to_json()).encode()),
         "packed": (lambda found: codec.unpack(np.frombuffer(found, np.uint8), 20, 9), VECTOR.to_bytes()[-23:]),
     }

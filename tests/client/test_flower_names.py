@@ -8,34 +8,27 @@ from collections.abc import Mapping
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from flwr.app.message.arraychunk import ArrayChunk
 from flwr.common import constant
 from flwr.proto import fleet_pb2, heartbeat_pb2, message_pb2, node_pb2, recorddict_pb2
 from flwr.supercore import constant as core
 from flwr.supercore.primitives import asymmetric
 from flwr.supercore.protobuf.client import ProtobufRequestContext
 from flwr.supernode.fleet_http_client import FleetHttpClient
-from tacit.strategies.parcel import stored
 
 FIELDS: Mapping[type, set[str]] = {
     fleet_pb2.ActivateNodeRequest: {"public_key", "heartbeat_interval"},
     fleet_pb2.ActivateNodeResponse: {"node_id"},
     fleet_pb2.DeactivateNodeRequest: {"node_id"},
     fleet_pb2.PullMessagesRequest: {"node"},
-    fleet_pb2.PullMessagesResponse: {"messages_list", "message_object_trees"},
+    fleet_pb2.PullMessagesResponse: {"messages_list"},
     fleet_pb2.PushMessagesRequest: {"node", "messages_list", "message_object_trees"},
-    fleet_pb2.PushMessagesResponse: {"objects_to_push", "session_id"},
     heartbeat_pb2.SendNodeHeartbeatRequest: {"node", "heartbeat_interval"},
     heartbeat_pb2.SendNodeHeartbeatResponse: {"success"},
     message_pb2.Message: {"metadata", "content", "error"},
     message_pb2.Metadata: {
         "run_id", "message_id", "src_node_id", "dst_node_id", "reply_to_message_id", "ttl", "message_type", "created_at",
     },
-    message_pb2.ObjectTree: {"object_id", "children"},
-    message_pb2.PullObjectRequest: {"node", "run_id", "object_id"},
-    message_pb2.PullObjectResponse: {"object_found", "object_available", "object_content"},
-    message_pb2.PushObjectRequest: {"node", "run_id", "session_id", "object_id", "object_content"},
-    message_pb2.PushObjectResponse: {"stored"},
+    message_pb2.ObjectTree: {"object_id"},
     node_pb2.Node: {"node_id"},
     recorddict_pb2.RecordDict: {"items"},
     recorddict_pb2.ConfigRecord: {"items"},
@@ -50,7 +43,7 @@ def test_messages_have_their_fields(message: type) -> None:
 
 @pytest.mark.parametrize(
     "call",
-    ["ActivateNode", "DeactivateNode", "SendNodeHeartbeat", "PullMessages", "PushMessages", "PullObject", "PushObject"],
+    ["ActivateNode", "DeactivateNode", "SendNodeHeartbeat", "PullMessages", "PushMessages"],
 )
 def test_the_client_has_its_calls(call: str) -> None:
     assert list(inspect.signature(getattr(FleetHttpClient, call)).parameters) == ["self", "request"]
@@ -77,8 +70,3 @@ def test_a_signature_is_the_one_that_is_checked() -> None:
     assert not asymmetric.verify_signature(key.public_key(), b"then", signature)
     known = asymmetric.bytes_to_public_key(asymmetric.public_key_to_bytes(key.public_key()))
     assert known.public_numbers() == key.public_key().public_numbers()
-
-
-@pytest.mark.parametrize("body", [b"", b"\0\0", b"x" * 1000])
-def test_a_piece_is_an_object_of_flowers_store(body: bytes) -> None:
-    assert stored(memoryview(body)) == ArrayChunk(memoryview(body)).deflate()

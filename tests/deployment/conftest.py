@@ -43,6 +43,7 @@ from tacit.server.gateway import Gateway, Limits
 from tacit.server.home import settings
 from tacit.server.logfile import tail
 from tacit.server.mail import Bell, Mail, listen
+from tacit.server.pieces import Pieces
 from tacit.server.runs import Runs
 from tacit.server.strays import Record, StrayError
 from tacit.server.superlink import Settings
@@ -156,9 +157,18 @@ class Site:
     nodes: dict[int, int]
     bound: dict[bytes, bytes] = field(default_factory=dict)
 
+    @property
+    def pieces(self) -> Pieces:
+        return Pieces(self.folder / "pieces")
+
     def exchange(self, name: str, resend: float = 30.0) -> Exchange:
         return Exchange(
-            self.address, self.folder / name, self.nodes, resend=resend, ring=Bell(self.folder / "bell").ring
+            self.address,
+            self.folder / name,
+            self.nodes,
+            self.pieces,
+            resend=resend,
+            ring=Bell(self.folder / "bell").ring,
         )
 
     def node(self, owner: int, **settings: float) -> Node:
@@ -234,8 +244,9 @@ def served(
     """The gateway in a thread of this process, on a real port."""
     mail = Mail()
     gateway = Gateway(
-        address.where, address.tls, lambda certificate, key: bound.get(certificate) == key, forged, mail, limits
-    )
+        address.where, address.tls, lambda certificate, key: bound.get(certificate) == key, forged, mail,
+        Pieces(folder / "pieces"), limits,
+    )  # fmt: skip
     running = server(gateway, door, limits.connections)
 
     async def serve() -> None:

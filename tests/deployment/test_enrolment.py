@@ -36,6 +36,7 @@ from tacit.server.founding import found
 from tacit.server.gateway import Gateway, Limits
 from tacit.server.home import ServerHome
 from tacit.server.mail import Mail
+from tacit.server.pieces import Pieces
 from tacit.server.registry import Registry
 from tacit.strategies import admission, keyfile
 from tacit.strategies.admission import public_pem
@@ -155,7 +156,7 @@ def gateway(federation: Federation) -> Iterator[int]:
     limits = Limits()
     inner = Gateway(
         f"127.0.0.1:{free_port()}", identities.trusting(home.authority.read_text()), federation.office.registry.admits,
-        lambda *_: "", Mail(), limits,
+        lambda *_: "", Mail(), Pieces(home.pieces), limits,
     )  # fmt: skip
     door = Door("127.0.0.1", port, home.gateway_certificate, home.gateway_key, home.authority)
     with served(doors.server(inner, door, limits.connections)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import socket
 import ssl
 import time
@@ -22,8 +24,11 @@ from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
 from tacit.server import door as doors
 from tacit.server.flower import Letter, new_id, open_channel
 from tacit.server.mail import Bell
+from tacit.server.pieces import Pieces, sender
+from tacit.strategies import parcel
+from tacit.strategies.codec import CodecError
 from tacit.strategies.messages import Recipe, Request
-from tacit.strategies.parcel import wrap
+from tacit.strategies.parcel import PIECES, opened, wrap
 from tacit.strategies.terms import Terms
 
 if TYPE_CHECKING:
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
 
     from conftest import Owner, Site
 
-PULL, PUSH, OBJECT = "/v1/fleet/pull-messages", "/v1/fleet/push-messages", "/v1/fleet/push-object"
+PULL, PUSH = "/v1/fleet/pull-messages", "/v1/fleet/push-messages"
 
 
 def signed(owner: Owner, at: datetime | None = None) -> dict[str, str]:
@@ -87,6 +92,8 @@ def test_a_fleet_call_passes(site: Site, client: httpx.Client) -> None:
         "/v1/fleet/unregister-node",
         "/v1/fleet/get-run",
         "/v1/fleet/get-fab",
+        "/v1/fleet/pull-object",
+        "/v1/fleet/push-object",
         "/v1/fleet/../control/start-run",
         "/v1/fleet/%2e%2e/control/start-run",
         "/v1/fleet/..%2fcontrol%2fstart-run",
@@ -162,7 +169,7 @@ def test_a_replayed_request_counts_once_and_for_its_own_connection_only(site: Si
     asked = Request("replayed", 1, 0, 0, Recipe({}, {}, (), 1, 2, terms), torch.ones(3))
     channel, _ = open_channel(site.address, site.folder / "replayed.json", 20.0)
     try:
-        channel.post([Letter(new_id(), site.nodes[0], wrap(asked.to_bytes(), 1 << 16))], 30.0, 20.0)
+        channel.post([Letter(new_id(), site.nodes[0], wrap(asked.to_bytes(), 1 << 16).letter)], 30.0, 20.0)
         assert client.post(PULL, content=body, headers=headers).content
         assert client.post(PULL, content=body, headers=headers).content == b""
         with httpx.Client(base_url=f"https://{site.gateway}", verify=site.owners[1].tls(), timeout=20) as thief:
@@ -244,7 +251,7 @@ def test_a_revoked_certificate_is_refused_on_an_open_connection(site: Site, clie
     assert status() == 200
 
 
-@pytest.mark.parametrize(("path", "size"), [(PULL, 5000), (PUSH, (2 << 20) + 1), (OBJECT, (6 << 20) + 1)])
+@pytest.mark.parametrize(("path", "size"), [(PULL, 5000), (PUSH, (2 << 20) + 1)])
 def test_a_body_is_bounded(site: Site, client: httpx.Client, path: str, size: int) -> None:
     """With a length, and without one."""
     body: list[Any] = [b"\0" * size, (b"\0" * 1000 for _ in range(size // 1000 + 1))]
@@ -316,8 +323,9 @@ def message(src: int, dst: int, reply_to: str) -> message_pb2.Message:
     return message_pb2.Message(metadata=metadata, content=recorddict_pb2.RecordDict())
 
 
-def push(site: Site, *messages: message_pb2.Message) -> bytes:
-    trees = [message_pb2.ObjectTree(object_id="0" * 64) for _ in messages]
+def push(site: Site, *messages: message_pb2.Message, objects: tuple[str, ...] = ()) -> bytes:
+    children = [message_pb2.ObjectTree(object_id=each) for each in objects]
+    trees = [message_pb2.ObjectTree(object_id="0" * 64, children=children) for _ in messages]
     node = node_pb2.Node(node_id=site.nodes[0])
     request = fleet_pb2.PushMessagesRequest(node=node, messages_list=messages, message_object_trees=trees)
     return request.SerializeToString()
@@ -334,6 +342,7 @@ def test_an_owner_cannot_speak_for_others(site: Site, client: httpx.Client) -> N
         push(site, message(me, server, "")),
         push(site, message(me, server, "1" * 64), message(me, server, "2" * 64)),
         push(site),
+        push(site, message(me, server, "1" * 64), objects=("2" * 64,)),
         b"\xff\xff",
     ]
     for body in bodies:
@@ -347,7 +356,7 @@ def test_an_answer_needs_the_secret_id(site: Site) -> None:
     channel, new = open_channel(site.address, site.folder / "guess.json", 20.0)
     try:
         assert new
-        letter = Letter(new_id(), site.nodes[1], wrap(request.to_bytes(), 1 << 16))
+        letter = Letter(new_id(), site.nodes[1], wrap(request.to_bytes(), 1 << 16).letter)
         assert letter.id not in repr(letter)
         with closing(site.node(0)) as stranger, closing(site.node(1)) as node:
             assert channel.post([letter], 30.0, 20.0) == {letter.id}
@@ -361,9 +370,167 @@ def test_an_answer_needs_the_secret_id(site: Site) -> None:
             assert channel.collect([letter.id], 5.0) == []
             node.send(delivery.ticket, b"the answer")
             (arrival,) = channel.collect([letter.id], 5.0)
-            assert channel.frame(arrival, channel.last(arrival, 1000, 5.0), 5.0) == b"the answer"
+            assert opened(arrival.letter, 1000) == ((), b"the answer")
     finally:
         channel.finish()
+
+
+PIECE = os.urandom(3000)
+NAME = hashlib.sha256(PIECE).hexdigest()
+
+
+@pytest.fixture
+def store(site: Site) -> Iterator[Pieces]:
+    """The coordinator's side of the gateway's pieces, in a run that takes replies of two pieces."""
+    site.pieces.admit(2 * parcel.PIECE)
+    yield site.pieces
+    site.pieces.close()
+
+
+def key(owner: Owner) -> dict[str, str]:
+    return {"flwr-public-key": b64encode(owner.public).decode()}
+
+
+def left(store: Pieces, owner: Owner) -> set[str]:
+    folder = store.root / "in" / sender(owner.public)
+    return {path.name for path in folder.iterdir()} if folder.exists() else set()
+
+
+def test_a_published_piece_is_fetched_by_name(site: Site, store: Pieces, client: httpx.Client) -> None:
+    piece = os.urandom(parcel.PIECE)
+    store.publish({(name := hashlib.sha256(piece).hexdigest()): memoryview(piece)})
+    found = client.get(PIECES + name, headers=key(site.owners[0]))
+    assert (found.status_code, found.content) == (200, piece)
+    store.clear()
+    assert client.get(PIECES + name, headers=key(site.owners[0])).status_code == 404
+
+
+def test_a_piece_that_is_left_is_its_owners_and_nobody_fetches_it(
+    site: Site, store: Pieces, client: httpx.Client
+) -> None:
+    """What an owner leaves is for the coordinator: neither another owner nor itself gets it back."""
+    assert client.post(PIECES + NAME, content=PIECE, headers=key(site.owners[0])).status_code == 204
+    assert left(store, site.owners[0]) == {NAME}
+    assert left(store, site.owners[1]) == set()
+    assert client.get(PIECES + NAME, headers=key(site.owners[0])).status_code == 404
+    with httpx.Client(base_url=f"https://{site.gateway}", verify=site.owners[1].tls(), timeout=20) as other:
+        assert other.get(PIECES + NAME, headers=key(site.owners[1])).status_code == 404
+
+
+def test_a_piece_under_another_name_is_refused(site: Site, store: Pieces, client: httpx.Client) -> None:
+    for content in (PIECE + b"x", PIECE[:-1], b""):
+        assert client.post(PIECES + NAME, content=content, headers=key(site.owners[0])).status_code == 400
+    assert client.post(PIECES + hashlib.sha256().hexdigest(), headers=key(site.owners[0])).status_code == 400
+    assert left(store, site.owners[0]) == set()
+
+
+def test_pieces_need_the_certificate_of_the_key(site: Site, store: Pieces, client: httpx.Client) -> None:
+    store.publish({NAME: memoryview(PIECE)})
+    for headers in (key(site.owners[1]), {}, {"flwr-public-key": "no base64!"}):
+        assert client.get(PIECES + NAME, headers=headers).status_code == 401
+        assert client.post(PIECES + NAME, content=PIECE, headers=headers).status_code == 401
+    assert left(store, site.owners[1]) == set()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        PIECES,
+        PIECES[:-1],
+        PIECES + NAME[:-1],
+        PIECES + NAME + "0",
+        PIECES + NAME + "/",
+        PIECES + NAME.upper().replace("0", "A") + "%00",
+        PIECES + "A" * 64,
+        PIECES + NAME + "%0a",
+        PIECES + NAME + "?x",
+        PIECES + "%30" * 64,
+        PIECES + "../room",
+        PIECES + "..%2froom",
+        PIECES + "../" * 21 + "x",
+        PIECES + "/" + NAME,
+        "/tacit/v1/../v1/pieces/" + NAME,
+        "/TACIT/v1/pieces/" + NAME,
+        "/tacit/v2/pieces/" + NAME,
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_piece_has_one_path(site: Site, store: Pieces, path: str, method: str) -> None:
+    """Raw bytes on the wire, with a piece of that very name there to be had."""
+    store.publish({NAME: memoryview(PIECE)})
+    headers = "".join(f"{name}: {value}\r\n" for name, value in key(site.owners[0]).items())
+    assert answered(site, f"{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n{headers}\r\n".encode()) == 404
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_a_piece_has_no_other_method(site: Site, store: Pieces, method: str) -> None:
+    store.publish({NAME: memoryview(PIECE)})
+    headers = "".join(f"{name}: {value}\r\n" for name, value in key(site.owners[0]).items())
+    request = f"{method} {PIECES}{NAME} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n{headers}\r\n"
+    assert answered(site, request.encode()) == 404
+
+
+def test_a_piece_is_bounded(site: Site, store: Pieces, client: httpx.Client) -> None:
+    """With a length, and without one; whether a run takes pieces or none does."""
+    size = parcel.PIECE + 1
+    for _ in range(2):
+        for content in (bytes(size), (bytes(1000) for _ in range(size // 1000 + 1))):
+            with suppress(httpx.TransportError):  # refused before all of it was sent
+                assert client.post(PIECES + NAME, content=content, headers=key(site.owners[0])).status_code == 413
+            assert left(store, site.owners[0]) == set()
+        store.close()
+
+
+def test_a_slow_piece_is_cut_off(site: Site, store: Pieces) -> None:
+    head = "".join(f"{name}: {value}\r\n" for name, value in key(site.owners[0]).items())
+    started = time.monotonic()
+    request = f"POST {PIECES}{NAME} HTTP/1.1\r\nhost: x\r\ncontent-length: 3000\r\n{head}\r\nab"
+    assert answered(site, request.encode()) == 408
+    assert time.monotonic() - started > 1.5
+    assert left(store, site.owners[0]) == set()
+
+
+def test_who_does_not_take_a_piece_is_let_go(site: Site, store: Pieces) -> None:
+    """More than fits into the buffers of a connection, asked for and not read; the connection ends after 2 s here."""
+    piece = os.urandom(parcel.PIECE)
+    store.publish({(name := hashlib.sha256(piece).hexdigest()): memoryview(piece)})
+    head = "".join(f"{header}: {value}\r\n" for header, value in key(site.owners[0]).items())
+    with connected(site) as wire:
+        wire.sendall((f"GET {PIECES}{name} HTTP/1.1\r\nhost: x\r\n{head}\r\n" * 4).encode())
+        time.sleep(3.0)
+        found = 0
+        with suppress(OSError):
+            while chunk := wire.recv(1 << 16):
+                found += len(chunk)
+    assert found < 4 * parcel.PIECE
+
+
+def test_an_owner_fills_no_more_than_its_room(site: Site, store: Pieces, client: httpx.Client) -> None:
+    """Room for two pieces and two more; what comes beyond pushes out the oldest of its own."""
+    names = []
+    for number in range(7):
+        piece = b"%d" % number
+        names.append(hashlib.sha256(piece).hexdigest())
+        assert client.post(PIECES + names[-1], content=piece, headers=key(site.owners[0])).status_code == 204
+        assert left(store, site.owners[0]) <= set(names[-5:])
+    assert len(left(store, site.owners[0])) == 4
+    assert names[-1] in left(store, site.owners[0])
+
+
+def test_without_a_run_no_piece_is_taken(site: Site, client: httpx.Client) -> None:
+    assert client.post(PIECES + NAME, content=PIECE, headers=key(site.owners[0])).status_code == 409
+    assert left(site.pieces, site.owners[0]) == set()
+
+
+def test_a_letter_that_names_anothers_piece_is_no_reply(site: Site, store: Pieces) -> None:
+    """Owner 1 knows the name of what owner 0 left: its letter is one whose piece is not there."""
+    with closing(site.node(0)) as node, closing(site.node(1)) as thief:
+        node._wire.upload(bytes.fromhex(NAME), memoryview(PIECE))
+        letter = parcel.wrap(PIECE, 0).letter
+        assert bytes(store.frame(letter, sender(site.owners[0].public), 10_000)) == PIECE
+        assert thief.id != node.id
+        with pytest.raises(CodecError, match="did not leave here"):
+            store.frame(letter, sender(site.owners[1].public), 10_000)
 
 
 def test_a_held_poll_ends_with_the_mail(site: Site) -> None:

@@ -47,7 +47,7 @@ from tacit.strategies import admission
 from tacit.strategies.codec import MAGIC, CodecError
 from tacit.strategies.federation import build, learner_for
 from tacit.strategies.messages import Reply, Request, reply_from
-from tacit.strategies.parcel import Parcel, wrap
+from tacit.strategies.parcel import Parcel, opened, wrap
 from tacit.strategies.roster import Entry, Roster, sign
 from tacit.strategies.steps import Asked, Step, number_of
 
@@ -131,7 +131,8 @@ class Victim:
 
     def send(self, parcel: Parcel) -> str:
         """The id of a message that the SuperLink took for the agent."""
-        letter = Letter(new_id(), self.site.nodes[self.owner], parcel)
+        self.site.pieces.publish({name.hex(): piece for name, piece in zip(parcel.names, parcel.pieces, strict=True)})
+        letter = Letter(new_id(), self.site.nodes[self.owner], parcel.letter)
         assert self.channel.post([letter], 60.0, 20.0) == {letter.id}
         Bell(self.site.folder / "bell").ring([letter.node])
         return letter.id
@@ -157,9 +158,9 @@ class Victim:
         while ids[-1] not in found:
             for arrival in self.channel.collect([id for id in ids if id not in found], 5.0):
                 assert not arrival.error
-                found[arrival.answers] = reply_from(
-                    self.channel.frame(arrival, self.channel.last(arrival, 1 << 30, 5.0), 5.0)
-                )
+                names, frame = opened(arrival.letter, 1 << 30)
+                assert not names
+                found[arrival.answers] = reply_from(frame)
             assert time.monotonic() < until
             time.sleep(0.01)
         return [found[id] for id in ids if id in found]
@@ -632,7 +633,7 @@ FRAMES: dict[str, bytes] = {
 @pytest.mark.parametrize("name", FRAMES)
 def test_what_is_no_request_gets_no_answer(strict: Victim, name: str, caplog: pytest.LogCaptureFixture) -> None:
     before = strict.charges()
-    strict.ignores(strict.send(Parcel(wrap(FRAMES[name], 1 << 30).letter, ())))
+    strict.ignores(strict.send(wrap(FRAMES[name], 1 << 30)))
     assert strict.charges() == before
     assert "dropped" in caplog.text
     assert all(record.getMessage().isprintable() for record in caplog.records)
@@ -660,12 +661,12 @@ RAW: dict[str, tuple[str, recorddict_pb2.RecordDict]] = {
     "a letter that is text": ("train", config_record(letter="import canary")),
     "an empty message": ("train", recorddict_pb2.RecordDict()),
     "a letter that is none": ("train", config_record(letter=b"\0" * 100)),
-    "a letter that names 2^32 - 1 pieces": ("train", config_record(letter=b"TACITPL1\xff\xff\xff\xff")),
+    "a letter that names 2^32 - 1 pieces": ("train", config_record(letter=b"TACITPL2\xff\xff\xff\xff")),
     "a letter with more pieces than permitted": (
-        "train", config_record(letter=b"TACITPL1" + (3).to_bytes(4, "little") + b"\0" * 96),
+        "train", config_record(letter=b"TACITPL2" + (3).to_bytes(4, "little") + b"\0" * 96),
     ),
     "a letter whose piece nobody has": (
-        "train", config_record(letter=b"TACITPL1" + (1).to_bytes(4, "little") + b"\0" * 32),
+        "train", config_record(letter=b"TACITPL2" + (1).to_bytes(4, "little") + b"\0" * 32),
     ),
 }  # fmt: skip
 

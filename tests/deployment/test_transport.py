@@ -127,12 +127,13 @@ COORDINATOR = """
 import sys, ssl, pathlib, torch
 from tacit.server.exchange import Exchange
 from tacit.server.flower import Address
+from tacit.server.pieces import Pieces
 from tacit.strategies.messages import Recipe, Request
 from tacit.strategies.terms import Terms
 where, authority, secret, folder, one, two = sys.argv[1:]
 tls = ssl.create_default_context(cafile=authority)
 address = Address(where, tls, pathlib.Path(secret).read_bytes())
-exchange = Exchange(address, pathlib.Path(folder), {0: int(one), 1: int(two)})
+exchange = Exchange(address, pathlib.Path(folder), {0: int(one), 1: int(two)}, Pieces(pathlib.Path(folder).parent / "pieces"))
 terms = Terms({"use": "digits"}, "1", "add-remove", {"use": "everyone"}, 2, 2)
 recipe = Recipe({"use": "sgd"}, {"use": "fedavg"}, (), 1, 2, terms)
 exchange.gather([Request("restart", 1, 0, owner, recipe, torch.ones(50_000)) for owner in (0, 1)], 60.0)
@@ -244,9 +245,9 @@ def test_a_large_model_has_the_time_that_it_takes(site: Site, monkeypatch: pytes
 
     asked, upload = Counter[int](), flower.Wire.upload
 
-    def slow(wire: flower.Wire, *arguments: Any) -> bool:
+    def slow(wire: flower.Wire, *arguments: Any) -> None:
         time.sleep(0.7)
-        return upload(wire, *arguments)
+        upload(wire, *arguments)
 
     def moved(node: Node, delivery: Delivery) -> None:
         request = request_from(delivery.frame)
