@@ -205,6 +205,7 @@ class Exchange:
             elif owner not in phase.answered:
                 phase.answered.add(owner)
                 yield reply
+            reply = None  # not kept while the next one is waited for: it may be as large as the model
 
     def _due(self, phase: _Phase, channel: Channel) -> list[int]:
         """Owners to whom the request must be sent again: unanswered for too long, or back after being away."""
