@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.proto import fleet_pb2, message_pb2, node_pb2, recorddict_pb2
 from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
+from tacit.client.flower import GoneError
 from tacit.server import door as doors
 from tacit.server.flower import Letter, new_id, open_channel
 from tacit.server.mail import Bell
@@ -531,6 +532,20 @@ def test_a_letter_that_names_anothers_piece_is_no_reply(site: Site, store: Piece
         assert thief.id != node.id
         with pytest.raises(CodecError, match="did not leave here"):
             store.frame(letter, sender(site.owners[1].public), 10_000)
+
+
+def test_an_owner_takes_no_other_bytes_under_a_name(site: Site, store: Pieces) -> None:
+    """What a coordinator hands out is what its letter named, or dropped."""
+    with closing(site.node(0)) as node:
+        for other in (PIECE + b"x", PIECE[:-1], b""):
+            store.publish({NAME: memoryview(other)})
+            with pytest.raises(CodecError, match="not the piece"):
+                node._wire.piece(bytes.fromhex(NAME))
+        store.publish({NAME: memoryview(PIECE)})
+        assert node._wire.piece(bytes.fromhex(NAME)) == PIECE
+        store.clear()
+        with pytest.raises(GoneError):
+            node._wire.piece(bytes.fromhex(NAME))
 
 
 def test_a_held_poll_ends_with_the_mail(site: Site) -> None:
