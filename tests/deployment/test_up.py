@@ -104,7 +104,7 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "phase"),
-    [(signal.SIGINT, "round 1/"), (signal.SIGTERM, "starting the agents")],
+    [(signal.SIGINT, "owners answered"), (signal.SIGTERM, "starting the agents")],
     ids=["Ctrl-C", "SIGTERM"],
 )
 def test_a_signal_ends_every_process(tmp_path: Path, number: int, phase: str) -> None:
