@@ -40,7 +40,6 @@ from .home import ServerHome, anchor_file
 from .members import Members
 from .metrics import Metrics
 from .performance import perform
-from .pieces import Pieces
 from .porter import BELL, reachable
 from .registry import Registry, RegistryError
 from .runs import Runs, RunsError, ServedRun
@@ -72,7 +71,7 @@ class Conductor:
 
     def work(self) -> None:
         """Work off what is asked for; never returns. What it cannot help ends the process, which is then started again."""
-        bell, pieces = reachable(self._home.flower, BELL), Pieces(self._home.pieces)
+        bell = reachable(self._home.flower, BELL)
         with self._ledger() as store:
             while True:
                 run = self._runs.next()
@@ -80,7 +79,7 @@ class Conductor:
                     time.sleep(_IDLE)
                     continue
                 try:
-                    perform(run, self._members, self._address, bell, pieces, store, self._seed, self._metrics)
+                    perform(run, self._members, self._address, bell, store, self._seed, self._metrics)
                 except SuperLinkError as error:
                     log.warning("run %s: %s; going on soon", run.name, error)
                     time.sleep(_AGAIN)

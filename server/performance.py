@@ -58,34 +58,20 @@ class RefusedByOwnersError(RuntimeError):
 
 
 def perform(
-    run: ServedRun,
-    members: Members,
-    address: Address,
-    bell: Path,
-    pieces: Pieces,
-    store: Store,
-    seed: int | None,
-    metrics: Metrics,
+    run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None, metrics: Metrics
 ) -> None:
     """Bring `run` to its end and note that. Raises `SuperLinkError`, `LedgerError` or `OSError` where another try may help."""
     log.info("run %s begins or goes on", run.name)
-    how, why = _outcome(run, members, address, bell, pieces, store, seed, metrics)
+    how, why = _outcome(run, members, address, bell, store, seed, metrics)
     run.end(how, why, len(store.spent().records(run.name)))
     log.info("run %s ended: %s", run.name, run.ended())
 
 
 def _outcome(
-    run: ServedRun,
-    members: Members,
-    address: Address,
-    bell: Path,
-    pieces: Pieces,
-    store: Store,
-    seed: int | None,
-    metrics: Metrics,
+    run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None, metrics: Metrics
 ) -> tuple[Ending, str]:
     try:
-        return "done", f"{_rounds(run, members, address, bell, pieces, store, seed, metrics)} rounds"
+        return "done", f"{_rounds(run, members, address, bell, store, seed, metrics)} rounds"
     except (OverBudgetError, RefusedByOwnersError) as error:
         return "refused", str(error)
     except BudgetError as error:
@@ -95,14 +81,7 @@ def _outcome(
 
 
 def _rounds(
-    run: ServedRun,
-    members: Members,
-    address: Address,
-    bell: Path,
-    pieces: Pieces,
-    store: Store,
-    seed: int | None,
-    metrics: Metrics,
+    run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None, metrics: Metrics
 ) -> int:
     config, order = run.config(), run.order()
     if order.seed != seed:
@@ -122,7 +101,7 @@ def _rounds(
     by_wire = {wire_number(number): nodes[number] for number in here}
     dim = federation.pipeline.final.dim
     exchange = Exchange(
-        address, run.exchange, by_wire, pieces, numbers=dim, largest=_NUMBER * dim + _PEER * len(order.seats) + _BESIDE,
+        address, run.exchange, by_wire, Pieces(bell.with_name("pieces")), numbers=dim, largest=_NUMBER * dim + _PEER * len(order.seats) + _BESIDE,
         ring=Bell(bell).ring, carried=metrics.carried,
     )  # fmt: skip
 
