@@ -101,7 +101,8 @@ def _rounds(
     by_wire = {wire_number(number): nodes[number] for number in here}
     dim = federation.pipeline.final.dim
     exchange = Exchange(
-        address, run.exchange, by_wire, Pieces(bell.with_name("pieces")), numbers=dim, largest=_NUMBER * dim + _PEER * len(order.seats) + _BESIDE,
+        address, run.exchange, by_wire, Pieces(bell.with_name("pieces")), numbers=dim,
+        largest=_NUMBER * dim + _PEER * len(order.seats) + _BESIDE,
         ring=Bell(bell).ring, carried=metrics.carried,
     )  # fmt: skip
 
