@@ -26,14 +26,16 @@ from typing import Any
 
 import torch
 
+from ..privacy.ledger.errors import LedgerError
 from ..strategies import keyfile
 from ..strategies.codec import CodecError
 from ..strategies.control import SOCKET, ControlServer
 from ..strategies.lock import FolderLock
 from ..strategies.messages import Request, reply_from
 from ..strategies.notify import ALIVE, READY, STOPPING, notify
+from ..strategies.roster import RosterError
 from ..strategies.shown import shown
-from ..strategies.steps import Asked, asked_in
+from ..strategies.steps import Asked, Certify, asked_in
 from ..strategies.token import endpoint
 from .assets import open_assets
 from .company import Company
@@ -44,6 +46,7 @@ from .home import ClientHome
 from .identity import Identity, IdentityError, load
 from .node import ClosedError, Delivery, Node
 from .refusal import RefusedError
+from .roster import current
 from .running import Running
 from .settings import load_settings
 from .spent import spent
@@ -84,7 +87,9 @@ class Agent:
         circles = Company(self._identity)
         running = Running()
         self._desks = {
-            name: Desk(home, self._assets, name, self._owner, seed, circles, running, settings.ledger.anchor)
+            name: Desk(
+                home, self._assets, name, self._owner, seed, circles, running, settings.ledger.anchor, self._roster
+            )
             for name in self._assets.names
         }
         self._stopping = threading.Event()
@@ -193,6 +198,8 @@ class Agent:
         """Where a request is answered, or the masked attempt is under way that a step belongs to; raises `RefusedError`."""
         if isinstance(asked, Request):
             return self._desks[self._assets.find(asked.recipe.terms.task).name]
+        if isinstance(asked, Certify):
+            return self._payer(asked)
         for desk in self._desks.values():
             if desk.session.holds(asked):
                 return desk
@@ -201,8 +208,34 @@ class Agent:
             "ask under a new attempt",
         )  # fmt: skip
 
+    def _payer(self, asked: Certify) -> Desk:
+        """The one asset that was charged for a run; raises `RefusedError`."""
+        if asked.owner != self._owner:
+            raise RefusedError(f"the request is for owner {asked.owner}; this is owner {self._owner}", "address")
+        try:
+            found = [desk for desk in self._desks.values() if desk.session.charged(asked.run)]
+        except LedgerError as error:
+            log.error("%s", error)  # it names files of this machine
+            raise RefusedError("this owner's ledger cannot be read now", "ledger") from error
+        if len(found) != 1:
+            raise RefusedError(
+                f"{len(found)} assets were charged for run {asked.run}; a statement is on one", "address"
+            )
+        return found[0]
+
+    def _roster(self) -> str:
+        """The digest of the roster that is kept; raises `RefusedError`."""
+        try:
+            return current(self._identity).digest().hex()
+        except (RosterError, keyfile.KeyFileError) as error:
+            log.error("%s", error)
+            raise RefusedError("this owner's roster cannot be read now", "roster") from error
+
     def _note(self, frame: bytes) -> None:
         reply = reply_from(frame)
+        if reply.status == "ok" and not reply.round:
+            log.info("signed what run %s cost", reply.run)
+            return
         if reply.status == "ok":
             self._answered += 1
             log.info("run %s, round %d answered", reply.run, reply.round)

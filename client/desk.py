@@ -6,6 +6,7 @@ Whoever carries the requests to it, the same checks stand before the data: the a
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from ..privacy.entropy import Entropy, SeededEntropy, SystemEntropy
 from ..strategies import keyfile
@@ -14,9 +15,11 @@ from ..strategies.messages import Request
 from ..tasks.device import device_named
 from .approvals import Approvals
 from .assets import Asset, Assets
+from .attest import Attest, no_statement
 from .budget import settle
 from .guard import Guard, SeededGuard
 from .home import ClientHome
+from .recipes import Recipes
 from .replies import Replies
 from .running import Running
 from .session import Session
@@ -28,13 +31,14 @@ from .worker import Worker
 class Desk:
     """What the asset called `name` is worked with: its ledger, its session, and the worker of the newest run.
 
-    `anchor` is the folder of anchors that the settings name. Raises `LedgerError`: also where there are replies, but the ledger
+    `anchor` is the folder of anchors that the settings name; `roster()` the digest of the roster that is kept, without which
+    no statement is signed. Raises `LedgerError`: also where there are replies, but the ledger
     that paid for them is gone, and where the policy permits more than the ledger; `KeyFileError`.
     """
 
     def __init__(
         self, home: ClientHome, assets: Assets, name: str, owner: int, seed: int | None, circles: Circles = no_circle,
-        running: Running | None = None, anchor: str | None = None,
+        running: Running | None = None, anchor: str | None = None, roster: Callable[[], str] | None = None,
     ) -> None:  # fmt: skip
         policy = assets.policy
         self._assets, self._owner = assets, owner
@@ -62,9 +66,15 @@ class Desk:
             server=self.store.server,
         )
         permits = guard if seed is None else SeededGuard(guard)
+        recipes = Recipes(home.recipes / name)
+        attest = no_statement if roster is None else Attest(
+            owner + 1, self.store, recipes, policy.delta, roster, time.time, seed is not None,
+            keyfile.ed25519_key(home.signing_key),
+        )  # fmt: skip
         self.session = Session(
-            self.worker, permits, self.store, Replies(home.replies / name), policy.work.attempts, circles=circles
-        )
+            self.worker, permits, self.store, Replies(home.replies / name), policy.work.attempts, circles=circles,
+            note=recipes.note, attest=attest,
+        )  # fmt: skip
 
     def worker(self, request: Request) -> Worker:
         """The owner's half of a run, with what it remembers of it.

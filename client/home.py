@@ -12,6 +12,7 @@
 | `ledgers/`                    | one ledger per asset: what was spent                             | yes, above all    |
 | `anchors/`                    | how far each ledger came, unless `[ledger] anchor` names another place | yes         |
 | `replies/`, `pending/`        | replies not yet acknowledged; runs that wait for approval        | yes               |
+| `recipes/`                    | what was agreed to in each run, for certificates                 | yes               |
 | `node.json`                   | the node's number at the coordinator                             | no                |
 | `control.sock`, `logs/`       | how the agent is talked to; what it says                         | no                |
 """
@@ -101,6 +102,11 @@ class ClientHome:
     def replies(self) -> Path:
         """The folder of replies."""
         return self.root / "replies"
+
+    @property
+    def recipes(self) -> Path:
+        """The folder of what was agreed to in each run."""
+        return self.root / "recipes"
 
     @property
     def pending(self) -> Path:

@@ -35,6 +35,7 @@ from ..privacy.ledger.account import Account
 from ..privacy.ledger.entry import Price
 from ..privacy.participation import PARTICIPATIONS, Participation, ParticipationError, repeated
 from ..privacy.schedule import Schedule
+from ..strategies.essence import asked
 from ..strategies.messages import Recipe, Request
 from .life import Life
 from .policy import PolicyFrame
@@ -106,16 +107,6 @@ class Offer:
         """SHA-256 of what an approval speaks of: asset, recipe and price of a round; not of what was spent meanwhile."""
         what = {"asset": self.asset, "asks": asked(self.recipe), "event": to_json(self.price.event)}
         return hashlib.sha256(json.dumps(what, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def asked(recipe: Recipe) -> dict[str, Any]:
-    """The recipe, without the one number that changes from round to round: the norm of an adaptive clip."""
-    row = recipe.to_json()
-    row["pipeline"] = [
-        {key: value for key, value in stage.items() if (stage.get("stage"), key) != ("adaptive-clip", "norm")}
-        for stage in row["pipeline"]
-    ]
-    return row
 
 
 def participation_of(recipe: Recipe) -> Participation:

@@ -37,8 +37,9 @@ from ..privacy.ledger.store import Step as Moment
 from ..privacy.ledger.store import Store
 from ..privacy.pipeline import Env
 from ..privacy.updates import Dense
-from ..strategies.messages import Reply, Request
-from ..strategies.steps import VECTOR, Asked, Step, asked_in
+from ..strategies.messages import Recipe, Reply, Request
+from ..strategies.steps import VECTOR, Asked, Certify, Step, asked_in
+from .attest import no_statement
 from .refusal import Code, RefusedError
 from .replies import Replies
 from .turn import Circles, Turn, no_circle
@@ -66,18 +67,24 @@ def _nowhere(step: str) -> None:
     return
 
 
+def _unnoted(run: str, recipe: Recipe) -> None:
+    return
+
+
 class Session:
     """What one owner does with the requests for one asset, whoever sends them and however often.
 
     `worker(request)` is the owner's half of the run that a request belongs to; it raises `RefusedError` for what it does not
     know and looks at no example. `attempts` is the most that one round may charge. `step` is called with the name of each
     step before the next one: the place to stop a process in a test. `circles` gives the cohort of a masked attempt as this
-    owner knows it. Threads may share a session; requests take turns.
+    owner knows it. `note` is told each recipe before its charge; `attest` gives the signed statement of what a run cost.
+    Threads may share a session; requests take turns.
     """
 
     def __init__(
         self, worker: Callable[[Request], Worker], policy: Policy, store: Store, replies: Replies, attempts: int,
-        step: Moment = _nowhere, circles: Circles = no_circle,
+        step: Moment = _nowhere, circles: Circles = no_circle, note: Callable[[str, Recipe], None] = _unnoted,
+        attest: Callable[[str], bytes] = no_statement,
     ) -> None:  # fmt: skip
         """Goes on from what the folder holds; raises `LedgerError` where that is newer than the ledger."""
         self._worker = worker
@@ -87,6 +94,8 @@ class Session:
         self._attempts = attempts
         self._step = step
         self._circles = circles
+        self._note = note
+        self._attest = attest
         self._turns: dict[Address, _Seat] = {}
         self._lock = threading.Lock()
         self._settle()
@@ -97,6 +106,8 @@ class Session:
         digest = hashlib.sha256(frame).hexdigest()
         with self._lock:
             try:
+                if isinstance(asked, Certify):
+                    return self._certified(asked)
                 return self._answer(asked, digest) if isinstance(asked, Request) else self._further(asked, digest)
             except RefusedError as refusal:
                 log.info("run %r, round %d refused: %s", asked.run, asked.round, refusal)
@@ -106,6 +117,10 @@ class Session:
         """Whether what is asked belongs to a masked attempt that is under way here."""
         with self._lock:
             return any((at.run, at.round, at.attempt) == (asked.run, asked.round, asked.attempt) for at in self._turns)
+
+    def charged(self, run: str) -> bool:
+        """Whether anything was charged here for a run. Raises `LedgerError`."""
+        return bool(self._store.spent().records(run))
 
     def acknowledge(self, run: str) -> None:
         """Forget the kept replies of a run that is over; their attempts stay charged and are refused from now on."""
@@ -129,6 +144,7 @@ class Session:
                 def decide(spent: Account) -> Price:
                     price = self._price(request, plan, spent)
                     seats.extend(self._turn(worker, request, plan))
+                    self._noted(request)
                     return price
 
                 number = self._store.reserve(address, digest, decide)
@@ -150,6 +166,11 @@ class Session:
         for turn in seats:
             return self._begun(address, number, worker.owner, turn, digest)
         return self._fresh(number, worker, request, plan)
+
+    def _certified(self, asked: Certify) -> bytes:
+        """The signed statement of what a run cost: from the ledger alone, charged nothing."""
+        where = (asked.run, asked.round, asked.attempt, (asked.owner,))
+        return Reply(*where, "ok", payload=self._attest(asked.run)).to_bytes()
 
     def _turn(self, worker: Worker, request: Request, plan: Plan) -> list[Turn]:
         """The turn of a masked attempt; none where messages leave in the clear. Raises `RefusedError`; looks at no data."""
@@ -199,6 +220,15 @@ class Session:
         if step.number > VECTOR and VECTOR in seat.answers:
             seat.answers[VECTOR] = seat.answers[VECTOR][0], None  # the vector is in the sum, and as large as the model
         return reply
+
+    def _noted(self, request: Request) -> None:
+        try:
+            self._note(request.run, request.recipe)
+        except OSError as error:
+            log.error("%s", error)  # it names files of this machine
+            raise RefusedError(
+                "this owner's disk takes no note now", "ledger", "its administrator finds the cause in its log"
+            ) from error
 
     def _price(self, request: Request, plan: Plan, spent: Account) -> Price:
         if spent.attempts(request.run, request.round) >= self._attempts:

@@ -34,6 +34,7 @@ from ..strategies import keyfile
 from ..strategies.control import ControlServer, DeclinedError, Methods
 from .answer import SuperLinkError
 from .authority import pin_of
+from .certifying import Notary
 from .control import COORDINATOR
 from .flower import Address
 from .home import ServerHome, anchor_file
@@ -72,6 +73,7 @@ class Conductor:
     def work(self) -> None:
         """Work off what is asked for; never returns. What it cannot help ends the process, which is then started again."""
         bell = reachable(self._home.flower, BELL)
+        notary = Notary(keyfile.ed25519_key(self._home.signing_key), self._members.roster, time.time)
         with self._ledger() as store:
             while True:
                 run = self._runs.next()
@@ -79,7 +81,7 @@ class Conductor:
                     time.sleep(_IDLE)
                     continue
                 try:
-                    perform(run, self._members, self._address, bell, store, self._seed, self._metrics)
+                    perform(run, self._members, self._address, bell, store, self._seed, self._metrics, notary)
                 except SuperLinkError as error:
                     log.warning("run %s: %s; going on soon", run.name, error)
                     time.sleep(_AGAIN)

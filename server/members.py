@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 
+from ..strategies.roster import Roster
 from .answer import SuperLinkError
 from .flower import Address, Nodes
 from .masked import Directory
@@ -48,7 +49,7 @@ class Members:
 
     def directory(self, seats: Sequence[int]) -> Directory:
         """Who those that sit on a run's `seats` (numbers, in order) are to one another. Raises `RegistryError`."""
-        roster = self._registry.roster(self._pin)
+        roster = self.roster()
         keys = {wire_number(entry.number): entry.key for entry in roster.entries}
 
         def index(seat: int) -> int | None:
@@ -56,6 +57,10 @@ class Members:
             return found if found in keys else None
 
         return Directory(roster.digest().hex(), index, keys.__getitem__)
+
+    def roster(self) -> Roster:
+        """The enrolled owners, as the roster has them. Raises `RegistryError`."""
+        return self._registry.roster(self._pin)
 
     def name(self, number: int) -> str:
         """What the operator calls the owner `number`, enrolled or revoked. Raises `RegistryError`."""

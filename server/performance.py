@@ -29,6 +29,7 @@ from ..strategies.budget import budget_for
 from ..strategies.federation import Federation, OverBudgetError, affordable_rounds, build, learner_for
 from ..tasks.evaluation import evaluate
 from ..tasks.task import TaskError, initial
+from .certifying import Notary
 from .checkpoint import Checkpoint, CheckpointError, load, save
 from .coordinator import Coordinator, Progress, Round, RoundError, restored
 from .exchange import Exchange
@@ -58,20 +59,34 @@ class RefusedByOwnersError(RuntimeError):
 
 
 def perform(
-    run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None, metrics: Metrics
+    run: ServedRun,
+    members: Members,
+    address: Address,
+    bell: Path,
+    store: Store,
+    seed: int | None,
+    metrics: Metrics,
+    notary: Notary,
 ) -> None:
     """Bring `run` to its end and note that. Raises `SuperLinkError`, `LedgerError` or `OSError` where another try may help."""
     log.info("run %s begins or goes on", run.name)
-    how, why = _outcome(run, members, address, bell, store, seed, metrics)
+    how, why = _outcome(run, members, address, bell, store, seed, metrics, notary)
     run.end(how, why, len(store.spent().records(run.name)))
     log.info("run %s ended: %s", run.name, run.ended())
 
 
 def _outcome(
-    run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None, metrics: Metrics
+    run: ServedRun,
+    members: Members,
+    address: Address,
+    bell: Path,
+    store: Store,
+    seed: int | None,
+    metrics: Metrics,
+    notary: Notary,
 ) -> tuple[Ending, str]:
     try:
-        return "done", f"{_rounds(run, members, address, bell, store, seed, metrics)} rounds"
+        return "done", f"{_rounds(run, members, address, bell, store, seed, metrics, notary)} rounds"
     except (OverBudgetError, RefusedByOwnersError) as error:
         return "refused", str(error)
     except BudgetError as error:
@@ -81,7 +96,14 @@ def _outcome(
 
 
 def _rounds(
-    run: ServedRun, members: Members, address: Address, bell: Path, store: Store, seed: int | None, metrics: Metrics
+    run: ServedRun,
+    members: Members,
+    address: Address,
+    bell: Path,
+    store: Store,
+    seed: int | None,
+    metrics: Metrics,
+    notary: Notary,
 ) -> int:
     config, order = run.config(), run.order()
     if order.seed != seed:
@@ -109,7 +131,8 @@ def _rounds(
     def gone() -> set[int]:
         return set(order.seats) - set(here).intersection(owner.number for owner in members.owners())
 
-    witness = Witness(Seated(exchange, order.seats, gone), metrics)
+    seated = Seated(exchange, order.seats, gone)
+    witness = Witness(seated, metrics)
     metrics.spending(run.name, _spending(federation, store, run.name, seed))
     protocol: Protocol = plain_round
     attempt = first
@@ -121,6 +144,10 @@ def _rounds(
 
     def name(seat: int) -> str:
         return members.name(order.seats[seat])
+
+    def certified(progress: Progress) -> None:
+        weights = federation.algorithm.final(progress.weights, progress.algorithm)
+        notary.certify(run, federation, seated, store, progress.round, weights)
 
     coordinator = Coordinator(
         federation, witness, ledger, entropy, run.name, total, attempt, protocol,
@@ -146,6 +173,12 @@ def _rounds(
             rows.append(row)
             _save(run, coordinator.checkpoint(progress, {"rows": rows, "seed": seed}, {}), progress)
             run.append(row)
+        certified(progress)
+    except BudgetError:
+        if progress.round:
+            certified(progress)
+        exchange.close()
+        raise
     except BaseException:
         exchange.close()
         raise

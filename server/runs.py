@@ -8,6 +8,7 @@
 | rounds.jsonl         | a line per round, for the operator                                | after the checkpoint |
 | exchange/            | token and letters of the round under way                          | as it goes           |
 | begun.json           | the newest masked attempt, which no other process can go on with  | before it is asked   |
+| certificate.json     | what it cost, signed by owners and coordinator                    | after the last round |
 | ended.json           | how it ended, and why                                             | last                 |
 
 It ends `done`, `stopped` by its budget after some rounds, `refused` by its budget or by owners' policies, or `failed`.
@@ -61,6 +62,11 @@ class ServedRun:
     def checkpoint(self) -> Path:
         """The state after the last whole round."""
         return self.path / "checkpoint"
+
+    @property
+    def certificate(self) -> Path:
+        """What it cost, signed; there once its rounds are over."""
+        return self.path / "certificate.json"
 
     @property
     def exchange(self) -> Path:

@@ -7,6 +7,7 @@
 | rounds.jsonl       | a line per evaluated round                                         | as it goes         |
 | checkpoint/state   | everything that a resumed run needs, the ledger too                | every few seconds  |
 | model.safetensors  | the trained module                                                 | at the end         |
+| certificate.json   | what agents and coordinator signed of its cost (`tacit up`)        | at the end         |
 | report.html        | the report                                                         | at the end         |
 | result.json        | what was found                                                     | last               |
 """
@@ -57,6 +58,10 @@ class RunFolder:
     @property
     def model(self) -> Path:
         return self.path / "model.safetensors"
+
+    @property
+    def certificate(self) -> Path:
+        return self.path / "certificate.json"
 
     @property
     def report(self) -> Path:
@@ -205,6 +210,8 @@ def finish(folder: RunFolder, run: Run, reproduce: str) -> dict[str, Any]:
     plain = json.loads(dumps(result))
     try:
         write_whole(folder.model, to_bytes(module, metadata))
+        if run.certificate:
+            write_whole(folder.certificate, run.certificate)
         write_whole(folder.report, report(plain, reproduce).encode())
         write_whole(folder.result, (dumps(result) + "\n").encode())
     except OSError as error:

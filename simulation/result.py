@@ -50,7 +50,7 @@ class Run:
     """A finished (or stopped) run. `seed` is None where the randomness was the operating system's.
 
     `spread` holds each simulated owner's own metric on its own data, which only a simulator can see; `curves` the ε of
-    every claim over rounds.
+    every claim over rounds; `certificate` what real agents and their coordinator signed of it, empty for a simulation.
     """
 
     config: Config
@@ -65,6 +65,7 @@ class Run:
     spread: Mapping[str, Any] = field(default_factory=dict, repr=False)
     signals: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     curves: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    certificate: bytes = field(default=b"", repr=False)
 
     @property
     def final(self) -> SimpleNamespace:

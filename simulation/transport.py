@@ -14,7 +14,7 @@ from ..client.worker import Plan, RefusedError, Worker, agreed, refusal_of
 from ..privacy.entropy import Entropy
 from ..strategies.learner import Learner
 from ..strategies.messages import Recipe, Reply, Request, reply_from
-from ..strategies.steps import Asked, asked_in
+from ..strategies.steps import Asked, Step, asked_in
 from .circle import SimulatedRoster
 from .engines.engine import Engine
 from .population import Availability, Population
@@ -59,6 +59,8 @@ class InMemory:
             if isinstance(asked, Request):
                 self._turns[owner] = turn = self._turn(asked, owner)
                 return turn.begin().to_bytes()
+            if not isinstance(asked, Step):
+                raise SimulationError("a simulated owner signs no statement; ask agents of `tacit up` for one")
             return self._turns[owner].take(asked).to_bytes()
         except RefusedError as refusal:
             return refusal_of(asked, owner, refusal).to_bytes()

@@ -202,4 +202,5 @@ def result(home: ServerHome, name: str, tasks: Path | None = None) -> Run:
         task=federation.task,
         notes=tuple(notes),
         signals=signal_rows(federation),
+        certificate=run.certificate.read_bytes() if run.certificate.exists() else b"",
     )

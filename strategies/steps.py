@@ -1,5 +1,7 @@
 """Steps: the exchanges of a masked attempt after its request. What they carry is made and read by `privacy.secagg` alone.
 
+After the last round a `Certify` asks each owner for its signed statement of what the run cost; it touches no data.
+
 | step | asks for                            | the answer holds                      |
 |------|-------------------------------------|---------------------------------------|
 | 1    | keys for this attempt (the request) | the owner's advertisement             |
@@ -20,12 +22,13 @@ import numpy as np
 from .codec import CodecError, decode, encode
 from .messages import Request, address_in, request_from
 
-Asked: TypeAlias = "Request | Step"
+Asked: TypeAlias = "Request | Step | Certify"
 
 LAST = 6
 VECTOR = 4
 
 _STEP = {"kind", "run", "round", "attempt", "owner", "step"}
+_CERTIFY = {"kind", "run", "round", "attempt", "owner"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,29 @@ class Step:
         return encode({**header, "step": self.number}, {"payload": np.frombuffer(self.payload, np.uint8)})
 
 
+@dataclass(frozen=True, slots=True)
+class Certify:
+    """Ask one owner for its statement of what `run` cost; of no round, so of round 0."""
+
+    run: str
+    owner: int
+    round: int = 0
+    attempt: int = 0
+
+    def to_bytes(self) -> bytes:
+        """The frame that travels."""
+        header = {"run": self.run, "round": self.round, "attempt": self.attempt, "owner": self.owner}
+        return encode({"kind": "certify", **header}, {})
+
+
 def asked_in(frame: bytes) -> Asked:
-    """The request or the step in a frame. Raises `CodecError`; looks nothing up and runs nothing."""
+    """What is asked for in a frame. Raises `CodecError`; looks nothing up and runs nothing."""
     header, arrays = decode(frame)
+    if header.get("kind") == "certify":
+        run, round, attempt, owner = address_in(header)
+        if set(header) != _CERTIFY or arrays or round or attempt:
+            raise CodecError("not a request for a statement")
+        return Certify(run, owner)
     if header.get("kind") != "step":
         return request_from(frame)
     if set(header) != _STEP or set(arrays) != {"payload"} or arrays["payload"].dtype != np.uint8:
