@@ -34,6 +34,7 @@ CODES: Mapping[str, int] = {
     "tacit.privacy.ledger.memory.BudgetError": REFUSED,
     "tacit.privacy.ledger.errors.LedgerError": FAILED,
     "tacit.privacy.ledger.errors.AllowanceError": REFUSED,
+    "tacit.privacy.ledger.certificate.CertificateError": FAILED,
     "tacit.privacy.claim.ClaimError": USAGE,
     "tacit.privacy.pipeline.PipelineError": USAGE,
     "tacit.privacy.participation.ParticipationError": USAGE,

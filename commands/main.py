@@ -11,6 +11,7 @@ import typer
 from typer.utils import get_params_from_function
 
 from .audit import command as audit
+from .certificate import app as certificate
 from .client import app as client
 from .compare import command as compare
 from .demo import command as demo
@@ -44,6 +45,7 @@ GROUPS: Mapping[str, typer.Typer] = {
     "server": server,
     "client": client,
     "ledger": ledger,
+    "certificate": certificate,
 }
 
 app = typer.Typer(
