@@ -37,6 +37,7 @@ CODES: Mapping[str, int] = {
     "tacit.privacy.ledger.certificate.CertificateError": FAILED,
     "tacit.privacy.claim.ClaimError": USAGE,
     "tacit.privacy.pipeline.PipelineError": USAGE,
+    "tacit.privacy.correlation.CorrelationError": USAGE,
     "tacit.privacy.participation.ParticipationError": USAGE,
     "tacit.privacy.event.EventError": USAGE,
     "tacit.privacy.accounting.relation.AccountingError": USAGE,
