@@ -81,7 +81,7 @@ class Recomputed:
 def recompute(cost: Cost) -> Recomputed:
     """Both computations of `cost`, and the first reason, if any, to refuse what it states."""
     stated, relation = cost.epsilon, cost.currency.relation
-    if cost.delta_extra == 0 and any(isinstance(event, NonPrivate) for event, _ in cost.events):
+    if any(isinstance(event, NonPrivate) for event, _ in cost.events):
         if math.isinf(stated):
             return Recomputed(math.inf, math.inf, math.inf, "none")
         return Recomputed(math.inf, math.inf, math.inf, "none", f"states ε = {stated:g}, and nothing of it is private")
@@ -250,4 +250,5 @@ def _same(one: float, other: float) -> bool:
 
 
 def _near(one: float, other: float, relative: float, absolute: float) -> bool:
-    return abs(one - other) <= relative * max(abs(one), abs(other)) + absolute
+    finite = math.isfinite(one) and math.isfinite(other)  # ∞ is near nothing
+    return finite and abs(one - other) <= relative * max(abs(one), abs(other)) + absolute
