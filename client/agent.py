@@ -37,6 +37,7 @@ from ..strategies.roster import RosterError
 from ..strategies.shown import shown
 from ..strategies.steps import Asked, Certify, asked_in
 from ..strategies.token import endpoint
+from .anchorage import Anchorage
 from .assets import open_assets
 from .company import Company
 from .control import methods
@@ -92,6 +93,7 @@ class Agent:
             )
             for name in self._assets.names
         }
+        self.anchorage = Anchorage(self._identity, {name: desk.store for name, desk in self._desks.items()})
         self._stopping = threading.Event()
         self._awake = threading.Event()
         self._refused: deque[dict[str, Any]] = deque(maxlen=_LAST)
@@ -123,6 +125,7 @@ class Agent:
             "coordinator": self._identity.coordinator.gateway,
             "certificate_expires": self._identity.expires.isoformat(),
             "assets": {name: spent(self._assets.policy, desk.store.spent()) for name, desk in self._desks.items()},
+            "anchors": self.anchorage.standing,
             "answered": self._answered,
             "last_refusals": list(self._refused),
         }
@@ -131,11 +134,12 @@ class Agent:
         return found
 
     def work(self, node: Node) -> None:
-        """Answer what arrives until `stop`. Raises `NodeError` where the coordinator no longer knows this owner, and
-        `ClosedError` where a stop comes in the middle of a call.
+        """Answer what arrives until `stop`. Raises `NodeError` where the coordinator no longer knows this owner,
+        `RollbackError` where it knows a newer ledger, and `ClosedError` where a stop comes in the middle of a call.
         """
         while not self._stopping.is_set():
             notify(ALIVE)
+            self.anchorage.check()
             self._renew(time.time())
             if self.paused:
                 self._awake.wait(_POLL)
@@ -253,7 +257,8 @@ class Agent:
 def serve(root: Path, seed: int | None = None) -> None:
     """Run the agent of the folder `root` until SIGTERM, SIGINT or its method `stop`; for a main thread.
 
-    Raises what `Agent` raises, `LockError`, and `NodeError` where the coordinator does not know this owner.
+    Raises what `Agent` raises, `LockError`, `RollbackError` where the coordinator knows a newer ledger, and `NodeError` where
+    it does not know this owner.
     """
     os.umask(0o077)
     home = ClientHome(root.absolute()).checked()
@@ -266,7 +271,7 @@ def serve(root: Path, seed: int | None = None) -> None:
         if seed is not None:
             log.warning("started with a seed: nothing that this agent sends is private")
         # A stop ends the wait for a coordinator that is away, and for one that stalls.
-        with contextlib.suppress(ClosedError), agent.node() as node:
+        with agent.anchorage.kept(), contextlib.suppress(ClosedError), agent.node() as node:
             control.serving(True)
             notify(READY)
             agent.work(node)

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import ValidationError
 
-from ..strategies import admission, keyfile, roster
+from ..privacy.ledger.notice import Notice
+from ..strategies import admission, anchoring, keyfile, roster
 from ..strategies.admission import Admission
 from ..strategies.token import Token, endpoint
 from .home import ClientHome, HomeError
@@ -132,6 +133,16 @@ def newest_roster(identity: Identity, now: float) -> str:
     return _ask(identity.coordinator.enrolment, context, admission.ROSTER_PATH, asked).decode(errors="replace")
 
 
+def anchored(identity: Identity, asset: str, notice: Notice | None, now: float, patience: float) -> bytes:
+    """Show the coordinator a notice of the ledger `asset`, or only ask: the newest that it kept before, unchecked.
+
+    Raises `EnrolmentError`. `patience`: seconds that it may take to answer.
+    """
+    context = trusting(identity.home.authority.read_text())
+    asked = anchoring.request(identity.name, identity.keys.signing, now, asset, notice)
+    return _ask(identity.coordinator.enrolment, context, anchoring.PATH, asked, patience)
+
+
 def _pinned(token: Token) -> str:
     """The authority's certificate (PEM), by its hash. The connection proves nothing, and nothing secret is sent on it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -165,10 +176,12 @@ def _check(admitted: Admission, authority: str, token: Token, keys: Keys, now: f
         raise ImpostorError("the roster does not list this owner with its own key; do not go on, and ask the operator")
 
 
-def _ask(address: str, context: ssl.SSLContext, path: str, body: str | None = None) -> bytes:
+def _ask(
+    address: str, context: ssl.SSLContext, path: str, body: str | None = None, patience: float = _PATIENCE
+) -> bytes:
     """The answer to one call. Raises `EnrolmentError`."""
     host, port = endpoint(address)
-    connection = http.client.HTTPSConnection(host, port, timeout=_PATIENCE, context=context)
+    connection = http.client.HTTPSConnection(host, port, timeout=patience, context=context)
     try:
         headers = {"content-type": "application/json"} if body is not None else {}
         connection.request("GET" if body is None else "POST", path, body, headers)

@@ -12,12 +12,13 @@ def command(folder: ServerFolder = SERVER_FOLDER, as_json: Json = False) -> None
 
     Example: `tacit server owners --dir server`
     """
+    from ..server.anchors import forks
     from ..server.home import ServerHome
     from ..server.registry import Registry
     from .screen import out, say, show_json, table
 
     with Registry(ServerHome(folder).checked().registry) as registry:
-        owners, invited = registry.owners(), registry.invitations(time.time())
+        owners, invited, forked = registry.owners(), registry.invitations(time.time()), forks(registry)
     if as_json:
         rows = [
             {
@@ -26,7 +27,16 @@ def command(folder: ServerFolder = SERVER_FOLDER, as_json: Json = False) -> None
             }
             for each in owners
         ]  # fmt: skip
-        show_json({"owners": rows, "invited": [{"name": each.name, "expires": each.expires} for each in invited]})
+        notices = [
+            {"owner": each.owner, "seen": each.seen, "notices": [each.first.text(), each.second.text()]}
+            for each in forked
+        ]
+        show_json(
+            {
+                "owners": rows, "invited": [{"name": each.name, "expires": each.expires} for each in invited],
+                "forks": notices,
+            }
+        )  # fmt: skip
         return
     if not owners and not invited:
         say(f"Nobody yet. Invite an owner:  tacit server enroll NAME --dir {folder}")
@@ -36,6 +46,11 @@ def command(folder: ServerFolder = SERVER_FOLDER, as_json: Json = False) -> None
         for each in owners
     ] + [(each.name, "invited", "", f"until {_day(each.expires)}") for each in invited]
     out().print(table(("owner", "standing", "fingerprint", "since"), shown, left=4))
+    for each in forked:
+        say(
+            f"{each.owner} signed two different lines {each.first.number} of one ledger ({_day(each.seen)}): it went on with "
+            f"two copies of it. Ask its administrator; --json shows both"
+        )
 
 
 def _day(at: float) -> str:

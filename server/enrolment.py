@@ -6,6 +6,7 @@
 | POST /tacit/v1/enrol      | a certificate for its own keys | the holder of an invitation, once          |
 | POST /tacit/v1/roster     | the signed roster              | an enrolled owner, by its signing key      |
 | POST /tacit/v1/renewal    | a new certificate for its key  | an enrolled owner, by its signing key      |
+| POST /tacit/v1/anchor     | its ledger's anchor to be kept, and the one that was | an enrolled owner, by its signing key |
 
 Bodies are bounded in size and time; an address that is refused too often has to wait. Answers are JSON; a refusal is
 `{"error": {"code", "message"}}`. No secret is logged.
@@ -29,9 +30,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from ..strategies import admission, keyfile, roster
+from ..strategies import admission, anchoring, keyfile, roster
 from ..strategies.admission import Admission, AdmissionError
 from ..strategies.token import Token, endpoint, invite
+from . import anchors
 from .authority import Authority, load
 from .door import Connection, Server, modern
 from .home import ServerHome, ServerSettings, settings
@@ -146,14 +148,26 @@ class Office:
         certificate = x509.load_der_x509_certificate(renewed.certificate)
         return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
+    def anchor_for(self, text: bytes) -> str:
+        """The answer to an anchor: the newest that was kept before it. Raises `AdmissionError`."""
+        call = anchoring.call_in(text)
+        owner = self._known(call.name, call.time, call.made_by)
+        if call.notice is None:
+            return anchoring.answer(anchors.kept(self.registry, owner, call.asset))
+        return anchoring.answer(anchors.keep(self.registry, owner, call.notice, self.clock()))
+
     def _asking(self, text: bytes, made_by: Callable[[bytes, str, int, bytes], bool]) -> Owner:
         """The enrolled owner that signed a request of now. Raises `AdmissionError`."""
         name, at, signature = admission.asked_by(text)
+        return self._known(name, at, lambda key: made_by(key, name, at, signature))
+
+    def _known(self, name: str, at: int, made_by: Callable[[bytes], bool]) -> Owner:
+        """The enrolled owner `name`, whose key made a request of now. Raises `AdmissionError`."""
         try:
             owner = self.registry.owner(name)
         except UnknownOwnerError:
             raise AdmissionError(_STRANGER) from None
-        if owner.revoked is not None or not made_by(owner.signing_key, name, at, signature):
+        if owner.revoked is not None or not made_by(owner.signing_key):
             raise AdmissionError(_STRANGER)
         if abs(self.clock() - at) > _FRESH:
             raise AdmissionError(
@@ -205,6 +219,8 @@ class Enrolment:
             return Response(self._office.roster_for(await self._body(request)), media_type="application/json")
         if call == ("POST", admission.RENEWAL_PATH):
             return Response(self._office.renewal_for(await self._body(request)), media_type="application/x-pem-file")
+        if call == ("POST", anchoring.PATH):
+            return Response(self._office.anchor_for(await self._body(request)), media_type="application/json")
         raise _Refused("not-found", "no such call")
 
     async def _body(self, request: Request) -> bytes:

@@ -25,7 +25,7 @@ from ..strategies.admission import Applicant
 from ..strategies.roster import Entry, Roster, checked_name
 from ..strategies.token import hashed
 
-_SCHEMA = 2  # 2: `fingerprint` is of the certificate's key
+_SCHEMA = 3  # 2: `fingerprint` is of the certificate's key; 3: `anchors`, `forks` (`server.anchors`)
 _TABLES = """
 CREATE TABLE state (version INTEGER NOT NULL);
 INSERT INTO state VALUES (0);
@@ -36,6 +36,11 @@ CREATE TABLE owners (
     number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, certificate BLOB NOT NULL,
     fingerprint BLOB NOT NULL UNIQUE, node_key BLOB NOT NULL UNIQUE, signing_key BLOB NOT NULL UNIQUE,
     enrolled REAL NOT NULL, revoked REAL
+);
+CREATE TABLE anchors (owner INTEGER NOT NULL, asset TEXT NOT NULL, notice TEXT NOT NULL, PRIMARY KEY (owner, asset));
+CREATE TABLE forks (
+    owner INTEGER NOT NULL, asset TEXT NOT NULL, first TEXT NOT NULL, second TEXT NOT NULL, seen REAL NOT NULL,
+    PRIMARY KEY (owner, asset)
 );
 """
 _OWNER = "number, name, certificate, node_key, signing_key, enrolled, revoked"
@@ -148,25 +153,25 @@ class Registry:
         """
         try:
             fingerprint = _fingerprint(x509.load_der_x509_certificate(certificate))
-            row = self._one("SELECT node_key FROM owners WHERE fingerprint = ? AND revoked IS NULL", fingerprint)
+            row = self.one("SELECT node_key FROM owners WHERE fingerprint = ? AND revoked IS NULL", fingerprint)
         except (UnreadableError, ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
             return False
         return row is not None and row[0] == node_key
 
     def version(self) -> int:
         """How often it changed who is enrolled."""
-        row = self._one("SELECT version FROM state")
+        row = self.one("SELECT version FROM state")
         if row is None:
             raise _unreadable(self._path, "a table is empty")
         return int(row[0])
 
     def owners(self) -> tuple[Owner, ...]:
         """Everybody that ever enrolled, by number; the newest keys of each."""
-        return tuple(Owner(*row) for row in self._all(f"SELECT {_OWNER} FROM owners ORDER BY number"))
+        return tuple(Owner(*row) for row in self.all(f"SELECT {_OWNER} FROM owners ORDER BY number"))
 
     def owner(self, name: str) -> Owner:
         """The owner called `name`; raises `UnknownOwnerError`."""
-        row = self._one(f"SELECT {_OWNER} FROM owners WHERE name = ?", name)
+        row = self.one(f"SELECT {_OWNER} FROM owners WHERE name = ?", name)
         if row is None:
             raise UnknownOwnerError(f"no owner is called {name!r}; `tacit server owners` lists them")
         return Owner(*row)
@@ -176,11 +181,11 @@ class Registry:
         query = (
             "SELECT name, expires FROM invitations WHERE applicant IS NULL AND void = 0 AND expires > ? ORDER BY name"
         )
-        return tuple(Invitation(*row) for row in self._all(query, now))
+        return tuple(Invitation(*row) for row in self.all(query, now))
 
     def roster(self, authority: bytes) -> Roster:
         """The enrolled owners, as of one version."""
-        with self._changing() as file:
+        with self.changing() as file:
             version = int(file.execute("SELECT version FROM state").fetchone()[0])
             query = "SELECT number, name, signing_key FROM owners WHERE revoked IS NULL ORDER BY number"
             return Roster(authority, version, tuple(Entry(*row) for row in file.execute(query)))
@@ -191,7 +196,7 @@ class Registry:
         One that the same name had before no longer counts.
         """
         checked_name(name)
-        with self._changing() as file:
+        with self.changing() as file:
             if _enrolled(file, name):
                 raise EnrolledError(
                     f"{name!r} is enrolled; for a new certificate use --again, for another owner another name, and if its "
@@ -203,7 +208,7 @@ class Registry:
         """Keep an invitation of an enrolled owner: its certificate counts until the new one is made. Raises
         `UnknownOwnerError`.
         """
-        with self._changing() as file:
+        with self.changing() as file:
             if not _enrolled(file, name):
                 raise UnknownOwnerError(f"no enrolled owner is called {name!r}; `tacit server owners` lists them")
             _keep(file, name, secret, expires)
@@ -215,7 +220,7 @@ class Registry:
         nobody. Raises `RefusedTokenError`.
         """
         digest = applicant.digest()
-        with self._changing() as file:
+        with self.changing() as file:
             key = (hashed(applicant.secret),)
             row = file.execute("SELECT name, expires, void, applicant FROM invitations WHERE hash = ?", key).fetchone()
             if row is None:
@@ -257,7 +262,7 @@ class Registry:
 
         Raises `UnknownOwnerError`.
         """
-        with self._changing() as file:
+        with self.changing() as file:
             row = file.execute("SELECT certificate FROM owners WHERE name = ? AND revoked IS NULL", (name,)).fetchone()
             if row is None:
                 raise UnknownOwnerError(f"no enrolled owner is called {name!r}; `tacit server owners` lists them")
@@ -270,17 +275,19 @@ class Registry:
 
     def revoke(self, name: str, now: float) -> Owner:
         """The owner, which no longer takes part; its open invitations are void. Raises `UnknownOwnerError`."""
-        with self._changing() as file:
+        with self.changing() as file:
             file.execute("UPDATE invitations SET void = 1 WHERE name = ?", (name,))
             changed = file.execute("UPDATE owners SET revoked = ? WHERE name = ? AND revoked IS NULL", (now, name))
             if changed.rowcount:
                 file.execute("UPDATE state SET version = version + 1")
         return self.owner(name)
 
-    def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
-        return next(iter(self._all(query, *values)), None)
+    def one(self, query: str, *values: object) -> tuple[Any, ...] | None:
+        """The first row of a query, or None. Raises `UnreadableError`."""
+        return next(iter(self.all(query, *values)), None)
 
-    def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+    def all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Every row of a query. Raises `UnreadableError`."""
         try:
             with self._lock:
                 return self._file.execute(query, values).fetchall()
@@ -288,7 +295,7 @@ class Registry:
             raise _unreadable(self._path, str(error)) from error
 
     @contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
+    def changing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that no other process writes in; rolled back by any error."""
         with self._lock:
             try:

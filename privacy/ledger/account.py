@@ -43,6 +43,7 @@ class Account:
         self._counts: dict[tuple[str, str], dict[Currency, dict[Event, int]]] = {}  # by run and server
         self._extras: dict[tuple[str, str], dict[Currency, float]] = {}
         self._allowed: dict[str, list[Standing]] = {}
+        self._renewals = 0
 
     def take(self, number: int, entry: Entry) -> None:
         """Add line `number`. Raises `EntryError`, and adds nothing, for a line that cannot follow the earlier ones."""
@@ -56,7 +57,7 @@ class Account:
                     raise EntryError(f"line {number} allows instead of line {replaces}, which does not stand")
                 self._allowed.setdefault(run, []).append(Standing(number, entry))
             case Anchored():
-                pass
+                self._renewals += 1
             case Reserved(address):
                 if address in self._numbers:
                     raise EntryError(f"line {number} charges {address} again")
@@ -98,6 +99,11 @@ class Account:
     def next_attempt(self, run: str, round: int) -> int:
         """The lowest attempt number of a round above all that were charged."""
         return max(self._attempts.get((run, round), {-1})) + 1
+
+    @property
+    def renewals(self) -> int:
+        """How often somebody said that the anchor was lost and had it made anew."""
+        return self._renewals
 
     @property
     def runs(self) -> tuple[str, ...]:

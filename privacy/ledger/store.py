@@ -45,6 +45,7 @@ from .errors import (
     fault_of,
 )
 from .layout import APPLICATION, INSERT, LINES, TABLE, VERSION, look, row_of
+from .notice import Notice, held
 
 Decide: TypeAlias = Callable[[Account], Price]
 Step: TypeAlias = Callable[[str], None]
@@ -129,6 +130,22 @@ class Store:
         """The newest line as a signed statement, for others to keep. Raises `LedgerError` without the key."""
         with self._reading():
             return self._statement()
+
+    def notice(self, alias: str) -> Notice:
+        """The newest line as a signed statement for somebody who is told `alias` only. Raises `LedgerError` without the key."""
+        with self._reading():
+            if self._key is None:
+                raise LedgerError(f"{self.path}: opened without its key; open it with the key to have it anchored")
+            number, digest, renewals = self._chain.number, self._chain.digest.hex(), self._account.renewals
+            return Notice(alias, renewals, number, digest, int(self._clock())).signed(self._key)
+
+    def confirm(self, where: str, notice: Notice) -> bool:
+        """Whether a notice that this ledger's key has signed, kept by `where`, says anything of the ledger as it is.
+
+        Raises `RollbackError` where it contradicts it: nothing is charged any more then.
+        """
+        with self._reading():
+            return held(self.path, where, notice, self._account.renewals, self._chain.number, self._digest)
 
     def spent(self) -> Account:
         """What was charged so far, open reservations in full; the same object goes on growing."""
