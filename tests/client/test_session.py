@@ -34,7 +34,7 @@ from tacit.privacy.ledger.store import Store, create
 from tacit.strategies.codec import MAGIC, CodecError
 from tacit.strategies.learner import Learner
 from tacit.strategies.messages import Recipe, Reply, Request, reply_from
-from tacit.strategies.steps import LAST, VECTOR, asked_in
+from tacit.strategies.steps import LAST, VECTOR, Certify, asked_in
 from tacit.strategies.terms import Terms
 from tacit.tasks.examples import Examples
 from tacit.tasks.losses import cross_entropy
@@ -730,3 +730,39 @@ def test_strangers_are_refused_before_anything_is_charged(ring: Ring, monkeypatc
     assert (reply.status, reply.code) == ("refused", "mask")
     assert "not approved" in reply.reason
     assert ring.charges() == 0
+
+
+# --- what a run cost ---
+
+
+def test_a_statement_is_asked_for_free_and_touches_nothing(owner: Owner) -> None:
+    owner.store.close()
+    owner.start(attest=lambda run: b"signed " + run.encode())
+    owner.ask(request())
+    before, touched = owner.store.head, list(owner.touched)
+    reply = reply_from(owner.session.handle(Certify("run", 4).to_bytes()))
+    assert (reply.status, reply.payload, reply.total) == ("ok", b"signed run", None)
+    assert (owner.store.head, owner.touched) == (before, touched)
+    assert (owner.session.charged("run"), owner.session.charged("other")) == (True, False)
+
+
+def test_who_signs_nothing_says_so(owner: Owner) -> None:
+    reply = reply_from(owner.session.handle(Certify("run", 4).to_bytes()))
+    assert (reply.status, reply.code) == ("refused", "claim")
+
+
+def test_a_recipe_is_noted_before_it_is_charged(owner: Owner) -> None:
+    told: list[tuple[str, str, int]] = []
+
+    def note(run: str, recipe: Recipe) -> None:
+        told.append((run, recipe.digest(), len(owner.touched)))
+        if run == "full":
+            raise OSError("no room")
+
+    owner.store.close()
+    owner.start(note=note)
+    assert owner.ask(request()).status == "ok"
+    assert told == [("run", request().recipe.digest(), 0)]
+    reply = owner.ask(request(run="full"))
+    assert (reply.status, reply.code) == ("refused", "ledger")
+    assert owner.charges() == 1

@@ -24,6 +24,7 @@ from tacit.simulation.report import report
 from tacit.simulation.run import prepare
 from tacit.simulation.site import Site
 from tacit.simulation.up import result, up
+from tacit.strategies.certificate import check
 from tacit.strategies.federation import build
 
 TRIO = """
@@ -73,6 +74,10 @@ def test_a_seeded_federation_is_the_simulated_one_to_the_bit(tmp_path: Path) -> 
     assert all(math.isinf(figure.epsilon) for figure in run.claims)
     assert all(math.isinf(row.epsilon) for row in run.rounds)
     assert run.seed == 5
+    sealed = check(run.certificate)
+    assert (sealed.holds, sealed.binding.seeded, sealed.owners) == (True, True, ())
+    assert [each.code for each in sealed.binding.missing] == ["claim"] * 3  # PRIVACY.md 10: none of them signs
+    assert all(math.isinf(each.cost.epsilon) for each in sealed.claims)
     assert processes(root) == []
     shown = told[-1]["show"]
     assert (shown["state"], shown["round"], shown["row"]["survived"]) == ("done", 3, 3)

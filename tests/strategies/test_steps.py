@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tacit.strategies.codec import CodecError, encode
 from tacit.strategies.messages import Recipe, Request
-from tacit.strategies.steps import Step, asked_in
+from tacit.strategies.steps import Certify, Step, asked_in, number_of
 from tacit.strategies.terms import Terms
 
 TERMS = Terms({"use": "digits"}, "tacit 0.1.0", "zero-out", {"use": "everyone"}, 10, 20)
@@ -48,3 +48,18 @@ def test_a_step_holds_its_payload_and_nothing_else() -> None:
 
 def test_a_payload_stays_out_of_a_log() -> None:
     assert "secret" not in repr(Step("run", 2, 1, 4, 3, b"secret"))
+
+
+def test_a_request_for_a_statement_survives_the_wire_and_is_of_no_round() -> None:
+    asked = Certify("run", 4)
+    assert asked_in(asked.to_bytes()) == asked
+    assert (asked.round, asked.attempt, number_of(asked)) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("change", [{"round": 1}, {"attempt": 1}, {"more": 1}, {"owner": -1}, {"run": ""}], ids=repr)
+def test_what_is_no_request_for_a_statement_is_refused(change: dict[str, object]) -> None:
+    header = {"kind": "certify", "run": "run", "round": 0, "attempt": 0, "owner": 4, **change}
+    with pytest.raises(CodecError):
+        asked_in(encode(header, {}))
+    with pytest.raises(CodecError):
+        asked_in(encode({**header, "round": 0}, NOTHING))
