@@ -6,7 +6,7 @@
 | POST /tacit/v1/enrol      | a certificate for its own keys | the holder of an invitation, once          |
 | POST /tacit/v1/roster     | the signed roster              | an enrolled owner, by its signing key      |
 | POST /tacit/v1/renewal    | a new certificate for its key  | an enrolled owner, by its signing key      |
-| POST /tacit/v1/anchor     | its ledger's anchor to be kept, and the one that was | an enrolled owner, by its signing key |
+| POST /tacit/v1/anchor     | its ledger's anchor to be kept | an enrolled owner, by its signing key      |
 
 Bodies are bounded in size and time; an address that is refused too often has to wait. Answers are JSON; a refusal is
 `{"error": {"code", "message"}}`. No secret is logged.

@@ -231,8 +231,8 @@ host = {host}
 names = []
 # Where the gateway listens: the port that owners' agents use. Only clients with a certificate of this federation get in.
 address = {address}
-# Where enrolment listens: the port that `tacit client enroll` uses, once per owner. It may be closed to the outside at all
-# other times.
+# Where enrolment listens: the port that `tacit client enroll` uses, once per owner, and agents for rosters, renewals of their
+# certificates, and anchors of their ledgers.
 enrolment = {enrolment}
 # Where Prometheus may scrape metrics: loopback only, with the token in metrics.token (`credentials_file`).
 # metrics = "127.0.0.1:9464"
