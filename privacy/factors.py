@@ -1,20 +1,23 @@
-"""Factors: k updates of Linear layers as the products that they are sums of, never formed.
+"""Factors: k updates of Linear layers as the products that they are sums of, never formed; of other layers, as numbers.
 
 After steps t of local descent the weight of a Linear layer has moved by Σ_t c_t·E_tᵀX_t: X_t `[b, in]` are the layer's inputs
 over the batch and E_t `[b, out]` the loss's gradients at its outputs. With b·t small against in·out that is far less to
 hold than the weight, and clipping and summing need no more:
 
     ‖Σ_t c_t E_tᵀX_t‖² = Σ_st c_s c_t Σ (X_sX_tᵀ) ∘ (E_sE_tᵀ),      Σ_k U_k = one matrix product over all owners' rows.
+
+Nothing here asks a tensor for a number while it lies on an accelerator, save one yes or no when norms are taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from .product import product
 from .updates import Dense
 
 _CANCELLED = 256.0  # (Σ‖x‖‖e‖)² / ‖U‖² from which norms are taken in float64
@@ -45,12 +48,29 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Parts of k contributions that are no products: `values` `[k, m]`, whose columns fill the `places` in the vector in turn."""
+
+    values: Tensor
+    places: tuple[slice, ...]
+
+    def parts(self, values: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Each place and the columns of `values` `[…, m]` that belong there."""
+        first = 0
+        for place in self.places:
+            last = first + place.stop - place.start
+            yield place, values[..., first:last]
+            first = last
+
+
+@dataclass(frozen=True, slots=True)
 class Factors:
     """k contributions of `dim` numbers, U_k = decay_k · start + Σ_t c_kt · (E_ktᵀX_kt, E_ktᵀ1) in each layer.
 
     `coefficients[t]` is c_t `[k_t]`, `decay` `[k]` with `start` `[d]` is the part along the weights that all began with
     (weight decay makes it; None where there is none). Contribution i of the batch is row `rows[i]` of all these: rows are
-    sorted so that those of step t + 1 are among the first of step t.
+    sorted so that those of step t + 1 are among the first of step t. `held` are the parts that are numbers already, `start`
+    being zero there. `common[t]`: c_t where it is the same for all, known without looking; None where it is not known to be.
     """
 
     dim: int
@@ -60,6 +80,8 @@ class Factors:
     start: Tensor | None = None
     decay: Tensor | None = None
     lengths: Tensor | None = None
+    held: Held | None = None
+    common: tuple[float, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -68,42 +90,57 @@ class Factors:
         """L2 norms, `[k]` float64, from above: at most 2⁻¹⁸ too long, never too short."""
         if self.lengths is not None:
             return self.lengths
-        squares, reach = self._squares(torch.float32)
-        # Sums in float32 forget a part that grows with how much cancels; NaN compares false and stays as it is.
-        lost = torch.nonzero(reach > _CANCELLED * squares).flatten()
-        if len(lost):
-            last = int(lost[-1]) + 1
-            wide, reach = self._first(last)._squares(torch.float64)
-            squares[lost] = wide[lost]
-            lost = lost[reach[lost] > _GONE * squares[lost]]
-        if len(lost):  # beyond what float64 can subtract
-            formed = self._first(int(lost[-1]) + 1)._formed(torch.float64)
-            squares[lost] = formed[lost].square().sum(dim=1)
+        if self.rows.device.type == "cpu":
+            squares = self._careful()
+        else:  # wide from the start: no looking which of them need it
+            squares, reach = self._squares(torch.float64)
+            if bool((reach > _GONE * squares).any()):
+                squares = self._formed(torch.float64).square().sum(dim=1)
         return (squares.clamp_(min=0).sqrt_() * _ABOVE)[self.rows]
 
     def scaled(self, factors: Tensor) -> Factors:
         sorted_factors = torch.empty_like(factors)
         sorted_factors[self.rows] = factors
-        zero = torch.nonzero(sorted_factors == 0).flatten()
         multiplied = tuple(c * sorted_factors[: len(c)].to(c.dtype) for c in self.coefficients)
         decay = None if self.decay is None else self.decay * sorted_factors.to(self.decay.dtype)
-        layers = self.layers
-        if len(zero):  # zero times what is not finite would not be zero
-            for values in (*multiplied, *(() if decay is None else (decay,))):
-                values[zero[zero < len(values)]] = 0
-            layers = tuple(layer.taken(lambda parts: _cleared(parts, zero)) for layer in layers)
-        return replace(self, layers=layers, coefficients=multiplied, decay=decay, lengths=None)
+        held = None if self.held is None else self.held.values * sorted_factors.to(self.held.values.dtype)[:, None]
+        layers, none = self.layers, sorted_factors == 0
+        if none.device.type != "cpu" or bool(none.any()):  # zero times what is not finite would not be zero
+            multiplied = _cleared(multiplied, none)
+            layers = tuple(layer.taken(lambda parts: _cleared(parts, none)) for layer in layers)
+            decay = None if decay is None else decay.masked_fill(none, 0)
+            held = None if held is None else held.masked_fill(none[:, None], 0)
+        return replace(
+            self,
+            layers=layers,
+            coefficients=multiplied,
+            decay=decay,
+            lengths=None,
+            held=None if self.held is None or held is None else Held(held, self.held.places),
+            common=None,
+        )
 
     def total(self) -> Tensor:
-        total = torch.zeros(self.dim) if self.start is None else self.start * self._decay().sum()
+        total = self._zeros() if self.start is None else self.start * self._decay().sum()
         for layer in self.layers:
-            for coefficient, inputs, errors in zip(self.coefficients, layer.inputs, layer.errors, strict=True):
-                weighted, scale = _weighted(coefficient, errors)
+            for t, (inputs, errors) in enumerate(zip(layer.inputs, layer.errors, strict=True)):
+                scale, left, right = 1.0, errors, inputs
+                if self.common is not None:
+                    scale = self.common[t]
+                elif (
+                    layer.weight is not None and inputs.shape[2] < errors.shape[2]
+                ):  # the smaller of the two is multiplied
+                    right = inputs * self.coefficients[t][:, None, None]
+                elif layer.weight is not None:
+                    left = errors * self.coefficients[t][:, None, None]
                 if layer.weight is not None:
                     place = total[layer.weight].view(errors.shape[2], inputs.shape[2])
-                    place.addmm_(weighted.flatten(0, 1).t(), inputs.flatten(0, 1), alpha=scale)
+                    place.add_(product(left.flatten(0, 1).t(), right.flatten(0, 1).t()), alpha=scale)
                 if layer.bias is not None:
-                    total[layer.bias].add_(weighted.sum(dim=(0, 1)), alpha=scale)
+                    total[layer.bias].addmv_(errors.sum(dim=1).t(), self.coefficients[t])
+        if self.held is not None:
+            for place, part in self.held.parts(self.held.values.sum(dim=0)):
+                total[place] += part
         return total
 
     def dense(self) -> Tensor:
@@ -117,9 +154,24 @@ class Factors:
         """The same contributions as vectors."""
         return Dense(self.dense())
 
+    def _careful(self) -> Tensor:
+        """‖U‖² `[k]`, in float32 where that is enough."""
+        squares, reach = self._squares(torch.float32)
+        # Sums in float32 forget a part that grows with how much cancels; NaN compares false and stays as it is.
+        lost = torch.nonzero(reach > _CANCELLED * squares).flatten()
+        if len(lost):
+            last = int(lost[-1]) + 1
+            wide, reach = self._first(last)._squares(torch.float64)
+            squares[lost] = wide[lost]
+            lost = lost[reach[lost] > _GONE * squares[lost]]
+        if len(lost):  # beyond what float64 can subtract
+            formed = self._first(int(lost[-1]) + 1)._formed(torch.float64)
+            squares[lost] = formed[lost].square().sum(dim=1)
+        return squares
+
     def _formed(self, dtype: torch.dtype) -> Tensor:
         """The vectors in the order of rows, `[k, d]`."""
-        values = torch.zeros(len(self), self.dim, dtype=dtype)
+        values = torch.zeros(len(self), self.dim, dtype=dtype, device=self.rows.device)
         if self.start is not None:
             values += self._decay().to(dtype)[:, None] * self.start.to(dtype)
         for layer in self.layers:
@@ -131,10 +183,16 @@ class Factors:
                     place.baddbmm_(weighted.transpose(1, 2), inputs.to(dtype))
                 if layer.bias is not None:
                     values[:count, layer.bias] += weighted.sum(dim=1)
+        if self.held is not None:
+            for place, part in self.held.parts(self.held.values.to(dtype)):
+                values[:, place] = part
         return values
 
+    def _zeros(self) -> Tensor:
+        return torch.zeros(self.dim, device=self.rows.device)
+
     def _decay(self) -> Tensor:
-        return torch.zeros(len(self)) if self.decay is None else self.decay
+        return torch.zeros(len(self), device=self.rows.device) if self.decay is None else self.decay
 
     def _first(self, count: int) -> Factors:
         """The first `count` rows alone, in their own order."""
@@ -142,29 +200,38 @@ class Factors:
             self,
             layers=tuple(layer.taken(lambda parts: _cut(parts, count)) for layer in self.layers),
             coefficients=_cut(self.coefficients, count),
-            rows=torch.arange(count),
+            rows=torch.arange(count, device=self.rows.device),
             decay=None if self.decay is None else self.decay[:count],
             lengths=None,
+            held=None if self.held is None else Held(self.held.values[:count], self.held.places),
         )
 
     def _squares(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """‖U‖² of every row and the (Σ‖x‖‖e‖)² that it could be at most, `[k]` float64 both, computed in `dtype`."""
-        squares = torch.zeros(len(self), dtype=torch.float64)
-        reach = torch.zeros(len(self), dtype=torch.float64)
+        k, steps, wide = len(self), len(self.coefficients), torch.float64
+        squares, reach = (torch.zeros(k, dtype=wide, device=self.rows.device) for _ in range(2))
+        each = torch.zeros(steps, k, dtype=wide, device=self.rows.device)
+        for row, coefficient in zip(each, self.coefficients, strict=True):
+            row[: len(coefficient)] = coefficient
+        pairs = [(s, t) for s in range(steps) for t in range(s + 1)]
+        weights = torch.stack([each[s] * each[t] * (1 if s == t else 2) for s, t in pairs]) if pairs else each
+        size = each.abs()
         for layer in self.layers:
-            longest = torch.zeros(len(self), dtype=torch.float64)
-            for s, coefficient in enumerate(self.coefficients):
-                count = len(coefficient)
-                for t in range(s + 1):
-                    products = _met(layer, s, t, dtype)
-                    if t == s:
-                        lengths = torch.diagonal(products, dim1=1, dim2=2).clamp(min=0).sqrt().sum(dim=1)
-                        longest[:count] += lengths.to(torch.float64) * coefficient.abs()
-                    weight = coefficient.to(torch.float64) * self.coefficients[t][:count] * (1 if s == t else 2)
-                    squares[:count] += weight * products.sum(dim=(1, 2), dtype=torch.float64)
-            reach += longest.square_()
+            sums, lengths = torch.zeros_like(weights), torch.zeros_like(each)
+            for place, (s, t) in enumerate(pairs):
+                products = _met(layer, s, t, dtype)
+                torch.sum(products, dim=(1, 2), dtype=wide, out=sums[place, : len(products)])
+                if t == s:
+                    own = torch.diagonal(products, dim1=1, dim2=2).clamp(min=0).sqrt_()
+                    torch.sum(own, dim=1, dtype=wide, out=lengths[s, : len(own)])
+            squares += sums.mul_(weights).sum(dim=0)
+            reach += lengths.mul_(size).sum(dim=0).square_()
         if self.start is not None:
             self._add_start(squares, reach, dtype)
+        if self.held is not None:
+            lengths = torch.linalg.vector_norm(self.held.values, dim=1, dtype=wide).square_()
+            squares += lengths
+            reach += lengths
         return squares, reach
 
     def _add_start(self, squares: Tensor, reach: Tensor, dtype: torch.dtype) -> None:
@@ -173,19 +240,19 @@ class Factors:
         crossed = torch.zeros_like(squares)
         for layer in self.layers:
             for coefficient, inputs, errors in zip(self.coefficients, layer.inputs, layer.errors, strict=True):
-                met = torch.zeros(len(coefficient), dtype=torch.float64)
+                met = torch.zeros(len(coefficient), dtype=torch.float64, device=squares.device)
                 if layer.weight is not None:
                     weight = start[layer.weight].view(errors.shape[2], inputs.shape[2])
                     met += ((inputs.to(dtype) @ weight.t()) * errors).sum(dim=(1, 2), dtype=torch.float64)
                 if layer.bias is not None:
                     met += (errors.to(dtype) @ start[layer.bias]).sum(dim=1, dtype=torch.float64)
                 crossed[: len(coefficient)] += coefficient * met
-        length = float(start.to(torch.float64).square().sum())
+        length = start.to(torch.float64).square().sum()
         squares += decay.square() * length + 2 * decay * crossed
         reach += decay.square() * length
 
     def _start(self) -> Tensor:
-        return torch.zeros(self.dim) if self.start is None else self.start
+        return self._zeros() if self.start is None else self.start
 
 
 def _met(layer: Layer, s: int, t: int, dtype: torch.dtype) -> Tensor:
@@ -205,18 +272,10 @@ def _met(layer: Layer, s: int, t: int, dtype: torch.dtype) -> Tensor:
     return errors * inputs
 
 
-def _weighted(coefficient: Tensor, errors: Tensor) -> tuple[Tensor, float]:
-    """Errors times their coefficients, and what is left to multiply by: one number, where it is the same for all."""
-    first = float(coefficient[0]) if len(coefficient) else 0.0
-    if bool((coefficient == first).all()):
-        return errors, first
-    return errors * coefficient[:, None, None], 1.0
-
-
 def _cut(parts: Sequence[Tensor], count: int) -> tuple[Tensor, ...]:
     return tuple(part[:count] for part in parts)
 
 
 def _cleared(parts: Sequence[Tensor], rows: Tensor) -> tuple[Tensor, ...]:
-    """Copies with zeros at `rows`."""
-    return tuple(part.index_fill(0, rows[rows < len(part)], 0.0) for part in parts)
+    """Copies with zeros where `rows` `[k]` says so."""
+    return tuple(part.masked_fill(rows[: len(part)].view(-1, *(1,) * (part.dim() - 1)), 0.0) for part in parts)

@@ -21,6 +21,7 @@ from torch import Tensor
 from ...client.worker import Plan
 from ...privacy.entropy import Entropy
 from ...privacy.factors import Factors, Layer
+from ...privacy.product import product
 from ...privacy.updates import Updates
 from ...strategies.algorithm import Algorithm
 from ...strategies.learner import Learner
@@ -133,7 +134,7 @@ class _Weights:
             weight = self._scaled(weight)
         if bias is not None and link.bias_at is not None:
             bias = self._scaled(bias)
-        outputs = torch.nn.functional.linear(values, weight, bias)
+        outputs = product(values, weight, bias)
         for t, (coefficient, swept) in enumerate(zip(self.coefficients, self.past, strict=True)):
             errors = swept.errors[place]
             if not link.trained or errors is None:
@@ -153,8 +154,8 @@ class _Weights:
         link = self.affines[place]
         weight = link.weight(self.start)
         if link.weight_at is None:
-            return errors @ weight
-        gradient = errors @ self._scaled(weight)
+            return product(errors, weight.t())
+        gradient = product(errors, self._scaled(weight).t())
         for t, (coefficient, swept) in enumerate(zip(self.coefficients, self.past, strict=True)):
             old = swept.errors[place]
             if old is not None:
@@ -197,4 +198,5 @@ def _factors(
         batches.rows,
         start if moved else None,
         torch.from_numpy(decay.astype(np.float32)) if moved else None,
+        common=tuple(last[0].tolist()) if bool((last == last[:1]).all()) else None,
     )

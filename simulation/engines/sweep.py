@@ -66,9 +66,10 @@ def sweep(
 def _loss_gradient(loss: Loss, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Σ weights·losses, differentiated by the outputs `[k, b, …]`."""
     if loss is cross_entropy and targets.dim() == 1:  # softmax(z) − 1_y, without a tape
-        gradient = torch.softmax(outputs.flatten(0, 1), dim=1)
-        gradient.scatter_add_(1, targets[:, None], torch.full((len(targets), 1), -1.0))
-        return gradient.mul_(weights.flatten()[:, None]).view(outputs.shape)
+        flat = outputs.flatten(0, 1).t().contiguous()  # classes first: few of them would leave wide registers empty
+        gradient = torch.softmax(flat, dim=0)
+        gradient.scatter_add_(0, targets[None], torch.full((1, len(targets)), -1.0, device=flat.device))
+        return gradient.mul_(weights.flatten()).t().contiguous().view(outputs.shape)
     leaf = outputs.detach().flatten(0, 1).requires_grad_()
     with torch.enable_grad():
         losses = per_example(loss, leaf, targets)
