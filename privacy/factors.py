@@ -49,7 +49,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Parts of k contributions that are no products: `values` `[k, m]`, whose columns fill the `places` in the vector in turn."""
+    """Parts of k contributions that are no products: the columns of `values` `[k, m]` fill `places` in the vector in turn."""
 
     values: Tensor
     places: tuple[slice, ...]
@@ -139,8 +139,8 @@ class Factors:
                 if layer.bias is not None:
                     total[layer.bias].addmv_(errors.sum(dim=1).t(), self.coefficients[t])
         if self.held is not None:
-            for place, part in self.held.parts(self.held.values.sum(dim=0)):
-                total[place] += part
+            for at, part in self.held.parts(self.held.values.sum(dim=0)):
+                total[at] += part
         return total
 
     def dense(self) -> Tensor:
@@ -184,8 +184,8 @@ class Factors:
                 if layer.bias is not None:
                     values[:count, layer.bias] += weighted.sum(dim=1)
         if self.held is not None:
-            for place, part in self.held.parts(self.held.values.to(dtype)):
-                values[:, place] = part
+            for at, part in self.held.parts(self.held.values.to(dtype)):
+                values[:, at] = part
         return values
 
     def _zeros(self) -> Tensor:

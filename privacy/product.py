@@ -31,7 +31,7 @@ def product(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 @functools.cache
 def _wide() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
     """oneDNN's product, where this torch has it and the processor has registers of 512 bits."""
-    if not torch.backends.mkldnn.is_available() or torch.backends.cpu.get_cpu_capability() != "AVX512":
+    if not torch._C._has_mkldnn or torch.backends.cpu.get_cpu_capability() != "AVX512":
         return None
     try:
         found = torch.ops.mkldnn._linear_pointwise.default

@@ -16,7 +16,7 @@ from torch import nn
 
 from .examples import DataError, Examples
 from .losses import cross_entropy
-from .models import Cnn, linear, mlp
+from .models import cnn, linear, mlp
 from .options import chosen
 from .orientation import orientation_features
 from .split import stratified_split
@@ -33,7 +33,7 @@ Model: TypeAlias = tuple[Callable[[], nn.Module], Callable[[torch.Tensor], torch
 MODELS: Mapping[str, Model] = {
     "softmax": (partial(linear, 128, 10, bias=False), orientation_features),
     "mlp": (partial(mlp, 64, 32, 10), lambda images: contrast(images).flatten(1)),
-    "cnn": (Cnn, lambda images: contrast(images).unsqueeze(1)),
+    "cnn": (cnn, lambda images: contrast(images).unsqueeze(1)),
 }
 
 

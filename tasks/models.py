@@ -6,10 +6,10 @@ that nobody else can repeat. Convolutions and Linear layers alone give every eng
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from itertools import pairwise
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 def linear(features: int, outputs: int, bias: bool = True) -> nn.Linear:
@@ -32,20 +32,19 @@ def mlp(*widths: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-class Cnn(nn.Module):
+def cnn(classes: int = 10) -> nn.Sequential:
     """Two 3×3 convolutions (16 and 32 channels), each with ReLU and 2×2 maximum, and one Linear: 6,090 parameters.
 
-    8×8 images `[B, 1, 8, 8] -> [B, classes]`.
+    8×8 images `[B, 1, 8, 8] -> [B, classes]`. A sequence of layers, which the simulator's engines can read.
     """
-
-    def __init__(self, classes: int = 10) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(1, 16, 3, padding=1)
-        self.second = nn.Conv2d(16, 32, 3, padding=1)
-        self.last = nn.Linear(32 * 2 * 2, classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        hidden = torch.max_pool2d(torch.relu(self.first(images)), 2)
-        hidden = torch.max_pool2d(torch.relu(self.second(hidden)), 2)
-        outputs: Tensor = self.last(hidden.flatten(1))
-        return outputs
+    layers: dict[str, nn.Module] = {
+        "first": nn.Conv2d(1, 16, 3, padding=1),
+        "first_relu": nn.ReLU(),
+        "first_pool": nn.MaxPool2d(2),
+        "second": nn.Conv2d(16, 32, 3, padding=1),
+        "second_relu": nn.ReLU(),
+        "second_pool": nn.MaxPool2d(2),
+        "flat": nn.Flatten(),
+        "last": nn.Linear(32 * 2 * 2, classes),
+    }
+    return nn.Sequential(OrderedDict(layers))

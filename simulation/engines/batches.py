@@ -35,9 +35,9 @@ class Step:
         return self.rows.shape[0], self.rows.shape[1]
 
     def of(self, training: Examples) -> tuple[Tensor, Tensor]:
-        """Inputs `[k·b, features]` and targets `[k·b, …]`."""
+        """Inputs `[k·b, …]` and targets `[k·b, …]`."""
         chosen = self.rows.flatten()
-        return training.inputs.index_select(0, chosen).flatten(1), training.targets.index_select(0, chosen)
+        return training.inputs.index_select(0, chosen), training.targets.index_select(0, chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +59,30 @@ def sizes_of(requests: Sequence[Request], population: Population) -> NDArray[np.
 def sorted_groups(
     pace: Pace, requests: Sequence[Request], population: Population, rows: int, most: int
 ) -> list[list[Request]]:
-    """Groups of alike owners, those with most to do first: at most `most` owners, and `rows` examples in all their steps."""
+    """Groups of alike owners, those with most to do first: at most `most` owners, and `rows` examples in all their steps.
+
+    Where they are several they are an even number, so that two processes have as much to do as one another.
+    """
     sizes = sizes_of(requests, population)
     counts = pace.counts(sizes)
     order = np.lexsort((np.arange(len(requests)), -sizes, -counts))
     per_step = np.minimum(sizes, pace.batch or sizes.max(initial=0))
-    groups: list[list[Request]] = []
-    load = 0
-    for place, work in zip(order.tolist(), (counts * per_step)[order].tolist(), strict=True):
-        if not groups or len(groups[-1]) >= most or load + work > rows:
+    load = (counts * per_step)[order].tolist()
+    groups = _dealt(order.tolist(), load, rows, most)
+    if len(groups) > 1 and len(groups) % 2:
+        groups = _dealt(order.tolist(), load, rows, -(-len(requests) // (len(groups) + 1)))
+    return [[requests[place] for place in group] for group in groups]
+
+
+def _dealt(places: Sequence[int], load: Sequence[int], rows: int, most: int) -> list[list[int]]:
+    groups: list[list[int]] = []
+    taken = 0
+    for place, work in zip(places, load, strict=True):
+        if not groups or len(groups[-1]) >= most or taken + work > rows:
             groups.append([])
-            load = 0
-        groups[-1].append(requests[place])
-        load += work
+            taken = 0
+        groups[-1].append(place)
+        taken += work
     return groups
 
 

@@ -1,4 +1,5 @@
-"""Chain: a model read as Linear layers with elementwise functions between them, or the reason why it is none.
+"""Chain: a model read as Linear layers with elementwise functions between them, perhaps behind convolutions, or the reason
+why it is none.
 
 Reading is strict: exact types, no hooks, nothing shared, nothing that remembers. A model that only looks like a chain
 would be trained wrongly without a sound.
@@ -6,7 +7,7 @@ would be trained wrongly without a sound.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -18,49 +19,22 @@ from ...strategies.local import SolverError
 from ...tasks.trainable import Trainable
 from ..population import Population
 from .activations import ACTIVATIONS, Activation
-
-
-@dataclass(frozen=True, slots=True)
-class Affine:
-    """z = xWᵀ + b, `[n, inputs] -> [n, outputs]`. `weight_at`, `bias_at`: places in the vector, None for what is fixed."""
-
-    layer: nn.Linear
-    weight_at: slice | None
-    bias_at: slice | None
-
-    @property
-    def trained(self) -> bool:
-        """Whether any of it trains."""
-        return self.weight_at is not None or self.bias_at is not None
-
-    @property
-    def numbers(self) -> int:
-        """How many numbers of it train."""
-        parts = (self.weight_at, self.bias_at)
-        return sum(part.stop - part.start for part in parts if part is not None)
-
-    def weight(self, vector: Tensor) -> Tensor:
-        """W `[outputs, inputs]` where the trained numbers are `vector` `[d]`."""
-        if self.weight_at is None:
-            return self.layer.weight.detach()
-        return vector[self.weight_at].view(self.layer.out_features, self.layer.in_features)
-
-    def bias(self, vector: Tensor) -> Tensor | None:
-        """b `[outputs]`, or None without one."""
-        if self.bias_at is not None:
-            return vector[self.bias_at]
-        return None if self.layer.bias is None else self.layer.bias.detach()
-
+from .affine import Affine
+from .convolution import Convolution
+from .front import Front, Layer, Passage
+from .pool import Pool
 
 Link: TypeAlias = Affine | Activation
+_IMAGES = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Links from the flattened input `[n, inputs]` to the output; `dim` numbers train."""
+    """Links from a row `[n, inputs]` to the output; `front` makes the rows where the inputs are images. `dim` numbers train."""
 
     links: tuple[Link, ...]
     dim: int
+    front: Front
 
     @property
     def affines(self) -> tuple[Affine, ...]:
@@ -70,7 +44,7 @@ class Chain:
     @property
     def in_place(self) -> bool:
         """Whether an elementwise function overwrites what it reads, which example-level solvers refuse."""
-        return any(getattr(link.layer, "inplace", False) for link in self.links)
+        return any(getattr(link.layer, "inplace", False) for link in (*self.front.layers, *self.links))
 
     @property
     def widths(self) -> int:
@@ -82,7 +56,6 @@ def chain_of(module: nn.Module, trainable: Trainable) -> Chain | str:
     """The chain that `module` is, or why it is none."""
     layers = list(_layers(module))
     places = {slot.name: slice(slot.start, slot.stop) for slot in trainable.layout}
-    links: list[Link] = []
     seen: set[int] = set()
     for name, layer in layers:
         where = f"{name or 'the model'} ({type(layer).__name__})"
@@ -92,35 +65,92 @@ def chain_of(module: nn.Module, trainable: Trainable) -> Chain | str:
         if any(id(parameter) in seen for parameter in layer.parameters()):
             return f"{where} shares its parameters with another layer"
         seen.update(id(parameter) for parameter in layer.parameters())
+        if any(parameter.dtype != torch.float32 for parameter in layer.parameters()):
+            return f"{where} is {next(layer.parameters()).dtype}"
+    images = any(type(layer) in _IMAGES for _, layer in layers)
+    flat = next((at for at, (_, layer) in enumerate(layers) if type(layer) is nn.Flatten), -1) if images else -1
+    front = _front(layers[: max(0, flat)], places)
+    if isinstance(front, str):
+        return front
+    links: list[Link] = []
+    for name, layer in layers[flat + 1 :]:
         if type(layer) is nn.Linear:
-            if layer.weight.dtype != torch.float32:
-                return f"{where} is {layer.weight.dtype}"
-            prefix = f"{name}." if name else ""
-            links.append(Affine(layer, places.get(f"{prefix}weight"), places.get(f"{prefix}bias")))
+            links.append(Affine(layer, *_placed(name, places)))
         elif type(layer) in ACTIVATIONS:
             links.append(Activation(layer))
         elif type(layer) is not nn.Flatten:
-            return f"{where} is neither Linear nor an elementwise function"
-    found = Chain(tuple(links), trainable.dim)
-    if sum(affine.numbers for affine in found.affines) != trainable.dim:
-        return "not everything that trains belongs to a Linear layer"
+            return f"{name or 'the model'} ({type(layer).__name__}) is neither Linear nor an elementwise function"
+    found = Chain(tuple(links), trainable.dim, front)
+    if front.numbers + sum(affine.numbers for affine in found.affines) != trainable.dim:
+        return "not everything that trains belongs to a Linear layer or a convolution"
     return found
+
+
+def _front(layers: Sequence[tuple[str, nn.Module]], places: Mapping[str, slice]) -> Front | str:
+    """The layers before an image becomes a row, or what keeps one of them from being there."""
+    found: list[Layer] = []
+    for name, layer in layers:
+        where = f"{name or 'the model'} ({type(layer).__name__})"
+        if type(layer) is nn.Conv2d:
+            if layer.groups != 1 or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+                return f"{where} has groups, or pads otherwise than with a number of zeros"
+            found.append(Convolution(layer, *_placed(name, places)))
+        elif type(layer) is nn.MaxPool2d and not layer.return_indices:
+            pool = Pool(layer)
+            if found and isinstance(found[-1], Activation) and type(found[-1].layer) is nn.ReLU:
+                found.insert(-1, pool)  # max(relu) = relu(max), with the same gradient, on a fraction of the numbers
+            else:
+                found.append(pool)
+        elif type(layer) is nn.AvgPool2d:
+            found.append(Pool(layer))
+        elif type(layer) in ACTIVATIONS:
+            found.append(Activation(layer))
+        else:
+            return f"{where} is neither a convolution nor an elementwise function"
+    return Front(tuple(found))
+
+
+def _placed(name: str, places: Mapping[str, slice]) -> tuple[slice | None, slice | None]:
+    """Where a layer's weight and bias stand in the vector."""
+    prefix = f"{name}." if name else ""
+    return places.get(f"{prefix}weight"), places.get(f"{prefix}bias")
+
+
+def entered(chain: Chain, passage: Passage, inputs: Tensor) -> Tensor:
+    """The rows `[k, b, features]` that the first Linear layer reads of a group's inputs `[k, b, …]`."""
+    return passage.forward(inputs) if chain.front.layers else inputs.flatten(2)
 
 
 def unfit(chain: Chain, learner: Learner, population: Population) -> str | None:
     """What keeps this task's data or loss from being computed for all owners at once; None where nothing does."""
     inputs = population.training.inputs
-    flattens = any(type(layer) is nn.Flatten for _, layer in _layers(learner.module))
     if inputs.dtype != torch.float32 or inputs.dim() < 2:
         return f"the inputs are {inputs.dtype} {list(inputs.shape)}, not rows of real numbers"
-    if inputs.dim() > 2 and not (flattens and type(next(_layers(learner.module))[1]) is nn.Flatten):
+    first = next(_layers(learner.module))[1]
+    if inputs.dim() > 2 and not (chain.front.layers or type(first) is nn.Flatten):
         return f"an input has {inputs.dim() - 1} dimensions and is not flattened first"
-    if learner.device != "cpu":
-        return f"the device is {learner.device}, and it computes on the CPU"
-    if not chain.affines or chain.affines[0].layer.in_features != inputs[:1].numel():
+    if chain.front.layers and inputs.dim() != 4:
+        return f"an input has {inputs.dim() - 1} dimensions, and an image has 3"
+    if not chain.affines:
+        return "it has no Linear layer"
+    try:
+        features = _features(chain, inputs)
+    except RuntimeError as error:
+        return f"its convolutions do not take the task's inputs ({str(error).splitlines()[0]})"
+    if chain.affines[0].layer.in_features != features:
         return "its first layer does not take the task's inputs"
     outputs = [link.layer.out_features for link in chain.affines][-1]
     return _mixing(learner.loss, outputs, population.training.targets[:3])
+
+
+def _features(chain: Chain, inputs: Tensor) -> int:
+    """How many numbers the first Linear layer is given for one input."""
+    weights = next(chain.affines[0].layer.parameters())
+    values = torch.zeros((1, *inputs.shape[1:]), device=weights.device)
+    with torch.no_grad():
+        for layer in chain.front.layers:
+            values = layer.layer(values)
+    return values.numel()
 
 
 def _mixing(loss: Loss, outputs: int, targets: Tensor) -> str | None:

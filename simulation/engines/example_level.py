@@ -51,6 +51,8 @@ class ExampleLevel:
         chain = chain_of(learner.module, learner.trainable)
         if isinstance(chain, str):
             return chain
+        if chain.front.layers:
+            return "it knows no example's part in a convolution"
         return "a layer works in place" if chain.in_place else unfit(chain, learner, population)
 
     def pays(self, plan: Plan, learner: Learner, population: Population) -> str | None:

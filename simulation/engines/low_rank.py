@@ -11,7 +11,8 @@ The products with W₀ are one matrix product for all owners of a group; the oth
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,16 +21,19 @@ from torch import Tensor
 
 from ...client.worker import Plan
 from ...privacy.entropy import Entropy
-from ...privacy.factors import Factors, Layer
+from ...privacy.factors import Factors, Held, Layer
 from ...privacy.product import product
 from ...privacy.updates import Updates
 from ...strategies.algorithm import Algorithm
 from ...strategies.learner import Learner
 from ...strategies.messages import Request
 from ..population import Population
+from .affine import Affine
 from .batches import Batches, batches_of, sorted_groups
-from .chain import Affine, Chain, chain_of, unfit
+from .chain import Chain, chain_of, entered, unfit
 from .engine import in_turn
+from .front import Passage
+from .moving import Moving, descent
 from .pace import pace_of
 from .sweep import Swept, sweep
 
@@ -40,7 +44,7 @@ _NUMBERS = 1 << 22  # of a group's factors: 16 MiB
 
 @dataclass(frozen=True, slots=True)
 class LowRank:
-    """Linear layers under `sgd` and `prox`, at most `group` owners at once."""
+    """Linear layers, perhaps behind convolutions, under `sgd` and `prox`, at most `group` owners at once."""
 
     group: int = 50  # two processes share a cohort of 100; twice as many would be a tenth faster in one
     name: str = "low-rank"
@@ -60,20 +64,22 @@ class LowRank:
         pace, chain = pace_of(plan.solver), chain_of(learner.module, learner.trainable)
         if pace is None or isinstance(chain, str):
             return None
-        if chain.dim <= _SMALL:
-            return f"{chain.dim} weights are few enough to have side by side"
+        numbers = sum(affine.numbers for affine in chain.affines)
+        if numbers <= _SMALL:
+            return f"{numbers} weights of Linear layers are few enough to have side by side"
         sizes = population.sizes()
         rows = float(np.average(pace.counts(sizes) * np.minimum(sizes, pace.batch or sizes), weights=sizes + 1e-9))
-        limit = _PAYS * chain.dim / max(1, chain.widths)
+        limit = _PAYS * numbers / max(1, chain.widths)
         if rows > limit:
-            return f"{rows:.0f} rows an owner are more than weights of {chain.dim} numbers are worth ({limit:.0f})"
+            return f"{rows:.0f} rows an owner are more than weights of {numbers} numbers are worth ({limit:.0f})"
         return None
 
     def groups(self, plan: Plan, requests: Sequence[Request], population: Population) -> list[list[Request]]:
         pace = pace_of(plan.solver)
         if pace is None:
             return in_turn(requests, self.group)
-        return sorted_groups(pace, requests, population, _NUMBERS // 512, self.group)
+        example = population.training.inputs[:1].numel()  # a measure of what the layers take, known without them
+        return sorted_groups(pace, requests, population, _NUMBERS // max(512, 3 * example), self.group)
 
     def train(
         self,
@@ -90,17 +96,21 @@ class LowRank:
         batches = batches_of(pace, requests, population, entropy)
         along, parts = pace.coefficients(len(batches.steps))
         start, past, met = requests[0].weights, list[Swept](), _Met.of(len(chain.affines))
+        front, move = chain.front.apart(), descent(pace)
+        ahead = Moving.of(torch.cat([start[place] for place in chain.front.places] or [start[:0]]), len(requests))
         for s, step in enumerate(batches.steps):
             inputs, targets = step.of(population.training)
             scale, coefficients = 1.0 + float(along[s]), tuple(parts[s, :s].tolist())
             weights = _Weights(chain.affines, start, scale, coefficients, tuple(past), met)
-            past.append(
-                sweep(
-                    chain, weights.forward, weights.backward, inputs.view(*step.shape, -1), targets, step.weights,
-                    learner.loss,
-                )
-            )  # fmt: skip
-        return _factors(chain, past, met, start, batches, along, parts)
+            moving = ahead.first(step.shape[0])
+            passage = Passage(front, moving.weights if s else ahead.start[None])
+            rows = entered(chain, passage, inputs.view(*step.shape, *inputs.shape[1:]))
+            swept = sweep(chain, weights.forward, weights.backward, rows, targets, step.weights, learner.loss)
+            if swept.entry is not None:
+                move(moving, s, partial(passage.add_gradients, swept.entry))
+            past.append(replace(swept, entry=None))
+        held = Held(ahead.update, chain.front.places) if front.trained else None
+        return _factors(chain, past, met, start, batches, along, parts, held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +186,7 @@ def _factors(
     batches: Batches,
     along: NDArray[np.float64],
     parts: NDArray[np.float64],
+    held: Held | None,
 ) -> Factors:
     """The updates after each owner's own number of steps."""
     last = parts[batches.counts]
@@ -196,7 +207,16 @@ def _factors(
         tuple(layers),
         coefficients,
         batches.rows,
-        start if moved else None,
+        _without(start, chain.front.places) if moved else None,
         torch.from_numpy(decay.astype(np.float32)) if moved else None,
+        held=held,
         common=tuple(last[0].tolist()) if bool((last == last[:1]).all()) else None,
     )
+
+
+def _without(start: Tensor, places: tuple[slice, ...]) -> Tensor:
+    """`start` with zeros at `places`: what is held moves along with what holds it."""
+    kept = start.clone() if places else start
+    for place in places:
+        kept[place] = 0
+    return kept

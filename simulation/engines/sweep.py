@@ -17,11 +17,13 @@ from .chain import Chain
 @dataclass(frozen=True, slots=True)
 class Swept:
     """What passed the Linear layers: `inputs[l]` `[k, b, in]`, and `errors[l]` `[k, b, out]`, the loss's gradients at their
-    outputs. Layers before the first that trains have no errors (None).
+    outputs. Layers before the first that trains have no errors (None). `entry` `[k, b, features]` are the gradients at the
+    rows that came in, where something before them trains.
     """
 
     inputs: tuple[Tensor, ...]
     errors: tuple[Tensor | None, ...]
+    entry: Tensor | None = None
 
 
 def sweep(
@@ -48,7 +50,8 @@ def sweep(
             entered.append(values)
             values = forward(len(entered) - 1, values)
     errors = _loss_gradient(loss, values, targets, weights)
-    first = next(place for place, affine in enumerate(chain.affines) if affine.trained)
+    further = chain.front.trained
+    first = 0 if further else next(place for place, affine in enumerate(chain.affines) if affine.trained)
     left: list[Tensor | None] = [None] * len(entered)
     at = len(entered)
     for link in reversed(chain.links):
@@ -57,10 +60,10 @@ def sweep(
             continue
         at -= 1
         left[at] = errors
-        if at == first:
-            break
+        if at == first and not further:
+            return Swept(tuple(entered), tuple(left))
         errors = backward(at, errors)
-    return Swept(tuple(entered), tuple(left))
+    return Swept(tuple(entered), tuple(left), errors)
 
 
 def _loss_gradient(loss: Loss, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:

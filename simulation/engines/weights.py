@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .chain import Affine
+from .affine import Affine
 from .sweep import Swept
 
 

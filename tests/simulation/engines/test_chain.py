@@ -68,8 +68,28 @@ def weighted() -> nn.Module:
     return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)))
 
 
+def image(layer: nn.Module) -> nn.Module:
+    return nn.Sequential(layer, nn.Flatten(), nn.Linear(8, 3))
+
+
 STRANGERS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "convolution": (lambda: nn.Sequential(nn.Conv1d(1, 1, 2), nn.Linear(3, 3)), "0 (Conv1d) is neither"),
+    "convolution of rows": (lambda: nn.Sequential(nn.Conv2d(1, 1, 2), nn.Linear(3, 3)), "0 (Conv2d) is neither"),
+    "convolution of groups": (lambda: image(nn.Conv2d(2, 2, 1, groups=2)), "0 (Conv2d) has groups, or pads"),
+    "convolution that wraps": (
+        lambda: image(nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular")),
+        "0 (Conv2d) has groups, or pads",
+    ),
+    "convolution of a size": (lambda: image(nn.Conv2d(2, 2, 3, padding="same")), "0 (Conv2d) has groups, or pads"),
+    "maxima with places": (lambda: image(nn.MaxPool2d(1, return_indices=True)), "0 (MaxPool2d) is neither"),
+    "linear before it is flat": (
+        lambda: nn.Sequential(nn.Linear(4, 4), nn.MaxPool2d(2), nn.Flatten()),
+        "0 (Linear) is",
+    ),
+    "image after a row": (
+        lambda: nn.Sequential(nn.Conv2d(2, 2, 1), nn.Flatten(), nn.Linear(8, 8), nn.MaxPool2d(1)),
+        "3 (MaxPool2d) is",
+    ),
     "dropout": (lambda: nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5)), "1 (Dropout) is neither"),
     "batch norm": (lambda: nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)), "1 (BatchNorm1d) holds buffers"),
     "layer norm": (lambda: nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3)), "1 (LayerNorm) is neither"),

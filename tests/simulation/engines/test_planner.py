@@ -56,12 +56,14 @@ def prepared(engine: str = "auto", **changes: Any) -> Simulation:
 
 
 CHOICES: list[tuple[dict[str, Any], str, str]] = [
-    ({}, "stacked", "not low-rank: 2410 weights are few enough"),
+    ({}, "stacked", "not low-rank: 2410 weights of Linear layers are few enough"),
     ({"local": {"use": "adam"}}, "stacked", "not low-rank: Adam does not step linearly"),
     ({"local": CLIPPED}, "example-level", "not low-rank: ClippedGradient does not step linearly"),
     ({"local": STEPPING, "privacy.pipeline": []}, "example-level", "not stacked: DpSgd is not plain descent"),
     ({"strategy": {"use": "scaffold"}}, "plain-loop", "Scaffold has owners do more than train"),
-    ({"task.model": "cnn"}, "plain-loop", "(Cnn) is neither Linear nor an elementwise function"),
+    ({"task.model": "cnn"}, "stacked", "not low-rank: 1290 weights of Linear layers are few enough"),
+    ({"task.model": "cnn", "local": {"use": "adam"}}, "stacked", "not low-rank: Adam does not step linearly"),
+    ({"task": {"use": "topics", "context": 8}}, "plain-loop", "(Lstm) is neither Linear nor an elementwise function"),
 ]
 
 

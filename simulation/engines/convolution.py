@@ -1,0 +1,120 @@
+"""Convolution: a Conv2d layer of k owners, each with weights of its own or all with the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+_back = torch.ops.aten.convolution_backward
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """y = x ∗ w + b, `[k, b, in, H, W] -> [k, b, out, H', W']`. `weight_at`, `bias_at`: places in the vector, None for what
+    is fixed.
+
+    Weights are rows of `vectors` `[k, d]`; a single row serves all. Several owners at once are one grouped convolution.
+    """
+
+    layer: nn.Conv2d
+    weight_at: slice | None
+    bias_at: slice | None
+
+    @property
+    def trained(self) -> bool:
+        """Whether any of it trains."""
+        return self.weight_at is not None or self.bias_at is not None
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers of it train."""
+        return sum(place.stop - place.start for place in (self.weight_at, self.bias_at) if place is not None)
+
+    @property
+    def kernel(self) -> torch.Size:
+        """Shape of w: `[out, in, height, width]`."""
+        return self.layer.weight.shape
+
+    def forward(self, vectors: Tensor, x: Tensor) -> Tensor:
+        weight, bias = self._weight(vectors), self._bias(vectors)
+        if len(vectors) > 1:
+            made = self._run(_grouped(x), weight.flatten(0, 1), None, len(vectors))
+            outputs = _apart(made, len(vectors))
+            return outputs if bias is None else outputs + bias[:, None, :, None, None]
+        flat = None if bias is None else bias[0]
+        return parted(self._run(x.flatten(0, 1), weight[0], flat, 1), *x.shape[:2])
+
+    def backward(self, vectors: Tensor, errors: Tensor, x: Tensor) -> Tensor:
+        """The gradient at `x`, from that at the outputs."""
+        weight = self._weight(vectors)
+        if len(vectors) > 1:
+            made = self._gradient(_grouped(errors), _grouped(x), weight.flatten(0, 1), len(vectors), (True, False))
+            return _apart(made[0], len(vectors))
+        made = self._gradient(errors.flatten(0, 1), x.flatten(0, 1), weight[0], 1, (True, False))
+        return parted(made[0], *x.shape[:2])
+
+    def add_gradients(self, errors: Tensor, x: Tensor, into: Tensor, scale: float) -> None:
+        """Add scale·(gradient of each owner's loss) to `into` `[k, d]`."""
+        count = len(into)
+        if self.weight_at is not None:
+            shape = self.kernel  # the gradient of the weights reads nothing of them but their shape
+            if count > 1:
+                blank = x.new_empty(()).expand(count * shape[0], *shape[1:])
+                made = self._gradient(_grouped(errors), _grouped(x), blank, count, (False, True))[1]
+            else:
+                like = self._weight(into)[0]
+                made = self._gradient(errors[0], x[0], like, 1, (False, True))[1]
+            into[:, self.weight_at].add_(made.reshape(count, -1), alpha=scale)
+        if self.bias_at is not None:
+            into[:, self.bias_at].add_(errors.sum(dim=(1, 3, 4)), alpha=scale)
+
+    def _weight(self, vectors: Tensor) -> Tensor:
+        """`[k, out, in, height, width]`."""
+        if self.weight_at is None:
+            return self.layer.weight.detach().expand(len(vectors), *self.kernel)
+        return vectors[:, self.weight_at].view(len(vectors), *self.kernel)
+
+    def _bias(self, vectors: Tensor) -> Tensor | None:
+        if self.bias_at is not None:
+            return vectors[:, self.bias_at]
+        return None if self.layer.bias is None else self.layer.bias.detach().expand(len(vectors), -1)
+
+    def _run(self, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
+        layer = self.layer
+        return torch.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, groups)
+
+    def _gradient(
+        self, errors: Tensor, x: Tensor, weight: Tensor, groups: int, wanted: tuple[bool, bool]
+    ) -> tuple[Tensor, Tensor]:
+        layer = self.layer
+        made: tuple[Tensor, Tensor, Tensor] = _back(
+            errors,
+            x,
+            weight,
+            None,
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+            False,
+            (0, 0),
+            groups,
+            (*wanted, False),
+        )
+        return made[0], made[1]
+
+
+def _grouped(x: Tensor) -> Tensor:
+    """`[k, b, C, H, W] -> [b, k·C, H, W]`."""
+    return x.transpose(0, 1).flatten(1, 2)
+
+
+def _apart(x: Tensor, count: int) -> Tensor:
+    """`[b, k·C, H, W] -> [k, b, C, H, W]`."""
+    return x.view(len(x), count, -1, *x.shape[2:]).transpose(0, 1)
+
+
+def parted(x: Tensor, owners: int, batch: int) -> Tensor:
+    """`[k·b, …] -> [k, b, …]`."""
+    return x.view(owners, batch, *x.shape[1:])
