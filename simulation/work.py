@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,7 +22,10 @@ from ..strategies.messages import Request
 from .engines.engine import Engine
 from .engines.plain import PlainLoop
 from .engines.planner import stays_factored
+from .memory import refused_memory
 from .population import Population
+
+log = logging.getLogger(__name__)
 
 
 class SimulationError(RuntimeError):
@@ -53,8 +57,28 @@ class Work:
     def total(self, plan: Plan, group: Sequence[Request], memories: dict[int, Tensor]) -> Tensor:
         """The sum of a group's messages `[d']`; stops at the first owner whose contribution is not finite.
 
-        `memories` is what owners remember between rounds: read, and brought up to date.
+        `memories` is what owners remember between rounds: read, and brought up to date. A group for which there is no room
+        is trained in halves; their sum may differ from the whole's in the last bits of float32.
         """
+        kept = dict(memories)
+        try:
+            return self._together(plan, group, memories)
+        except (MemoryError, RuntimeError) as error:
+            size = refused_memory(error)
+            if size is None:
+                raise
+            if len(group) == 1:
+                what = f"there is no memory to train it ({size} refused); take a smaller model or batch, or fewer --workers"
+                raise SimulationError(f"round {group[0].round}, owner {group[0].owner}: {what}") from error
+        # Outside the handler, whose traceback holds on to all that the attempt had made.
+        log.warning("no memory to train %d owners at once (%s refused): they are trained in halves", len(group), size)
+        memories.clear()
+        memories.update(kept)
+        middle = len(group) // 2
+        first = self.total(plan, group[:middle], memories)
+        return first + self.total(plan, group[middle:], memories)
+
+    def _together(self, plan: Plan, group: Sequence[Request], memories: dict[int, Tensor]) -> Tensor:
         updates = self.engine.train(plan, self.learner, group, self.population, self.entropy, memories)
         if isinstance(updates, Factors) and not stays_factored(plan.pipeline):
             updates = updates.formed()
