@@ -29,6 +29,7 @@ class Population:
 
     training: Examples = field(repr=False)
     shares: Shares = field(repr=False)
+    _resident: dict[str, Examples] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.shares)
@@ -36,6 +37,14 @@ class Population:
     def examples(self, owner: int) -> Examples:
         """What one owner holds."""
         return self.training.subset(torch.from_numpy(np.asarray(self.shares[owner], dtype=np.int64)))
+
+    def resident(self, device: str) -> Examples:
+        """All training examples on a device: copied there once, for as long as the population is."""
+        if device == "cpu":
+            return self.training
+        if device not in self._resident:
+            self._resident[device] = self.training.to(device)
+        return self._resident[device]
 
     def sizes(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Number of examples of every owner: known to the simulator only."""

@@ -86,7 +86,7 @@ class Work:
             total = updates.total()
             if not bool(torch.isfinite(total).all()):
                 stop_at_faults(updates, group)
-            return total
+            return total.cpu()
         if isinstance(updates, Factors):
             updates = updates.measured()
         stop_at_faults(updates, group)
@@ -94,7 +94,7 @@ class Work:
         measures = None if measure_in(plan.pipeline) is None else self._measured(plan, group)
         # Masks cancel in the sum, and the sum is all that leaves here.
         env = Env(self.entropy, group[0].round, group[0].attempt, owners, masked=True, measures=measures)
-        return plan.pipeline.send(updates, env).total()
+        return plan.pipeline.send(updates, env).total().cpu()
 
     def _measured(self, plan: Plan, group: Sequence[Request]) -> Tensor:
         """What each owner of the group measures of the model that it received, `[k, m]`."""
@@ -107,4 +107,4 @@ class Work:
         for request, each in zip(group, found, strict=True):
             if not each.readable:
                 stop_at_fault(request.owner, request.round, UNREADABLE)
-        return torch.stack([each.row for each in found])
+        return torch.stack([each.row for each in found]).to(self.learner.device)

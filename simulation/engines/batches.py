@@ -86,8 +86,12 @@ def _dealt(places: Sequence[int], load: Sequence[int], rows: int, most: int) -> 
     return groups
 
 
-def batches_of(pace: Pace, requests: Sequence[Request], population: Population, entropy: Entropy) -> Batches:
-    """The batches that `drawn_batches` gives each of these owners, all at once."""
+def batches_of(
+    pace: Pace, requests: Sequence[Request], population: Population, entropy: Entropy, device: str = "cpu"
+) -> Batches:
+    """The batches that `drawn_batches` gives each of these owners, all at once; all that a group needs goes to the device
+    before its first step.
+    """
     sizes = sizes_of(requests, population)
     counts = pace.counts(sizes)
     order = np.lexsort((-sizes, -counts))  # stable: equal owners stay in the order of their requests
@@ -111,10 +115,10 @@ def batches_of(pace: Pace, requests: Sequence[Request], population: Population, 
         mine = drawn[np.arange(k)[:, None], (t // turns)[:, None], chosen]
         weights = np.where(used, 1.0 / length[:, None], 0.0).astype(np.float32)
         rows = flat[first_of[:k, None] + mine]
-        steps.append(Step(torch.from_numpy(rows), torch.from_numpy(weights), bool(used.all())))
+        steps.append(Step(torch.from_numpy(rows).to(device), torch.from_numpy(weights).to(device), bool(used.all())))
     back = np.empty(len(order), dtype=np.int64)
     back[order] = np.arange(len(order))
-    return Batches(tuple(steps), torch.from_numpy(back), counts)
+    return Batches(tuple(steps), torch.from_numpy(back).to(device), counts)
 
 
 def _orders(

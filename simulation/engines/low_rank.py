@@ -93,13 +93,14 @@ class LowRank:
         pace, chain = pace_of(plan.solver), chain_of(learner.module, learner.trainable)
         if pace is None or isinstance(chain, str):
             raise ValueError(f"{self.name} was given work that it does not accept: {chain}; ask accepts() first")
-        batches = batches_of(pace, requests, population, entropy)
+        batches = batches_of(pace, requests, population, entropy, learner.device)
         along, parts = pace.coefficients(len(batches.steps))
-        start, past, met = requests[0].weights, list[Swept](), _Met.of(len(chain.affines))
+        training, start = population.resident(learner.device), requests[0].weights.to(learner.device)
+        past, met = list[Swept](), _Met.of(len(chain.affines))
         front, move = chain.front.apart(), descent(pace)
         ahead = Moving.of(torch.cat([start[place] for place in chain.front.places] or [start[:0]]), len(requests))
         for s, step in enumerate(batches.steps):
-            inputs, targets = step.of(population.training)
+            inputs, targets = step.of(training)
             scale, coefficients = 1.0 + float(along[s]), tuple(parts[s, :s].tolist())
             weights = _Weights(chain.affines, start, scale, coefficients, tuple(past), met)
             moving = ahead.first(step.shape[0])
@@ -191,7 +192,8 @@ def _factors(
     """The updates after each owner's own number of steps."""
     last = parts[batches.counts]
     coefficients = tuple(
-        torch.from_numpy(last[: step.shape[0], t].astype(np.float32)) for t, step in enumerate(batches.steps)
+        torch.from_numpy(last[: step.shape[0], t].astype(np.float32)).to(start.device)
+        for t, step in enumerate(batches.steps)
     )
     decay = along[batches.counts]
     moved = bool(decay.any())
@@ -208,7 +210,7 @@ def _factors(
         coefficients,
         batches.rows,
         _without(start, chain.front.places) if moved else None,
-        torch.from_numpy(decay.astype(np.float32)) if moved else None,
+        torch.from_numpy(decay.astype(np.float32)).to(start.device) if moved else None,
         held=held,
         common=tuple(last[0].tolist()) if bool((last == last[:1]).all()) else None,
     )

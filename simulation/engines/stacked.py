@@ -70,11 +70,12 @@ class Stacked:
         pace, chain = _pace(plan), chain_of(learner.module, learner.trainable)
         if pace is None or isinstance(chain, str):
             raise ValueError(f"{self.name} was given work that it does not accept: {chain}; ask accepts() first")
-        batches, start = batches_of(pace, requests, population, entropy), requests[0].weights
+        batches = batches_of(pace, requests, population, entropy, learner.device)
+        training, start = population.resident(learner.device), requests[0].weights.to(learner.device)
         move = adaptive(plan.solver) if isinstance(plan.solver, Adam) else descent(pace)
         all_moving = Moving.of(start, len(requests))
         for t, step in enumerate(batches.steps):
-            inputs, targets = step.of(population.training)
+            inputs, targets = step.of(training)
             moving = all_moving.first(step.shape[0])
             weights = Own(chain.affines, moving.weights) if t else Shared(chain.affines, start)
             passage = Passage(chain.front, moving.weights if t else start[None])

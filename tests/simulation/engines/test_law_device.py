@@ -1,0 +1,123 @@
+"""Law: on an accelerator everything of a group stays there, and no step waits for a number from it.
+
+Tensors without contents stand for those of the accelerator: an operation that mixes devices fails with them, and so does
+whatever would have to look at a number (`.item()`, `bool(…)`, `nonzero`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tacit.client.worker import Plan, agreed
+from tacit.privacy.entropy import SeededEntropy
+from tacit.privacy.factors import Factors
+from tacit.simulation.engines.engine import Engine
+from tacit.simulation.engines.low_rank import LowRank
+from tacit.simulation.engines.stacked import Stacked
+from tacit.simulation.population import Population
+from tacit.strategies.learner import Learner
+from tacit.strategies.messages import Recipe, Request
+from tacit.strategies.terms import Terms
+from tacit.tasks.examples import Examples
+from tacit.tasks.losses import cross_entropy
+from tacit.tasks.models import mlp
+from tacit.tasks.trainable import Trainable
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+DEVICE = "lazy:0"  # a kind of device that torch knows by name on every machine, and that no machine has
+SIZES = [7, 1, 0, 12, 7]
+SOLVERS: dict[str, dict[str, Any]] = {
+    "sgd": {"use": "sgd", "lr": 0.2, "batch": 5, "epochs": 2},
+    "momentum and decay": {"use": "sgd", "lr": 0.1, "batch": 5, "epochs": 2, "momentum": 0.9, "weight_decay": 0.05},
+    "prox": {"use": "prox", "lr": 0.2, "mu": 0.4, "batch": 5, "epochs": 2},
+    "adam": {"use": "adam", "lr": 0.01, "batch": 5, "epochs": 2},
+}
+
+
+def chain() -> nn.Sequential:
+    return mlp(18, 9, 7, 4)
+
+
+def image() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 2),
+        nn.ReLU(),
+        nn.MaxPool2d(2, stride=1),
+        nn.Flatten(),
+        nn.Linear(4, 6),
+        nn.Tanh(),
+        nn.Linear(6, 4),
+    )
+
+
+MODELS = {"chain": (chain, (18,)), "image": (image, (2, 3, 3))}
+CASES = [
+    (engine, model, solver)
+    for engine in (LowRank(), Stacked())
+    for model in MODELS
+    for solver in SOLVERS
+    if not (engine.name == "low-rank" and solver == "adam")
+]
+
+
+@pytest.fixture
+def weightless(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(nn.Module, "to", lambda module, device: module)  # models are made where they are to be
+    with FakeTensorMode():
+        yield
+
+
+def at(device: str, model: str, solver: dict[str, Any]) -> tuple[Plan, Learner, list[Request], Population]:
+    make, shape = MODELS[model]
+    with torch.device(device):
+        module = make()
+    learner = Learner(module, cross_entropy, Trainable(module), device)
+    training = Examples(torch.randn(sum(SIZES), *shape), torch.randint(0, 4, (sum(SIZES),)))
+    population = Population(training, np.split(np.arange(sum(SIZES)), np.cumsum(SIZES)[:-1]))
+    terms = Terms({"use": "own"}, "tacit 0.1.0", "zero-out", {"use": "everyone"}, len(SIZES), 5)
+    recipe = Recipe(solver, {"use": "fedavg"}, (), 1, len(SIZES), terms)
+    requests = [Request("run", 1, 0, owner, recipe, learner.weights()) for owner in range(len(SIZES))]
+    return agreed(requests[0], learner), learner, requests, population
+
+
+@pytest.mark.usefixtures("weightless")
+@pytest.mark.parametrize(("engine", "model", "solver"), CASES, ids=lambda value: getattr(value, "name", value))
+def test_a_group_stays_on_the_device_and_no_step_waits_for_it(engine: Engine, model: str, solver: str) -> None:
+    plan, learner, requests, population = at(DEVICE, model, SOLVERS[solver])
+    updates = engine.train(plan, learner, requests, population, SeededEntropy(1), {})
+    clipped = updates.scaled(torch.ones(len(SIZES), dtype=torch.float64, device=DEVICE))
+    for each in (updates, clipped):
+        assert each.total().device == torch.device(DEVICE)
+        assert each.dense().device == torch.device(DEVICE)
+    assert population.resident(DEVICE) is population.resident(DEVICE)
+    if isinstance(updates, Factors):  # the one question that norms ask
+        with pytest.raises(RuntimeError):
+            updates.norms()
+
+
+@pytest.mark.usefixtures("weightless")
+def test_the_law_can_fail() -> None:
+    plan, learner, requests, population = at(DEVICE, "chain", SOLVERS["sgd"])
+    training = population.training
+    with pytest.raises(RuntimeError):
+        training.inputs.index_select(0, torch.arange(3, device=DEVICE))
+    with pytest.raises(RuntimeError):
+        float(torch.ones(3, device=DEVICE).sum())
+    assert (plan, learner, requests) is not None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no accelerator here")
+@pytest.mark.parametrize(("engine", "model", "solver"), CASES, ids=lambda value: getattr(value, "name", value))
+def test_an_accelerator_gives_what_the_processor_gives(engine: Engine, model: str, solver: str) -> None:
+    torch.manual_seed(0)
+    expected = [at("cpu", model, SOLVERS[solver])]
+    torch.manual_seed(0)
+    found = [at("cuda", model, SOLVERS[solver])]
+    one, other = (engine.train(*each[:3], each[3], SeededEntropy(1), {}).dense().cpu() for each in (*expected, *found))
+    torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-4)
