@@ -7,6 +7,7 @@ would be trained wrongly without a sound.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -83,6 +84,15 @@ def chain_of(module: nn.Module, trainable: Trainable) -> Chain | str:
     found = Chain(tuple(links), trainable.dim, front)
     if front.numbers + sum(affine.numbers for affine in found.affines) != trainable.dim:
         return "not everything that trains belongs to a Linear layer or a convolution"
+    return found
+
+
+@functools.lru_cache(maxsize=4)
+def known_chain(module: nn.Module, trainable: Trainable) -> Chain:
+    """The chain of a module that was read before, and accepted: it is not read anew for every group."""
+    found = chain_of(module, trainable)
+    if isinstance(found, str):
+        raise ValueError(f"this model is no chain: {found}; ask accepts() first")
     return found
 
 

@@ -30,7 +30,7 @@ from ...strategies.messages import Request
 from ..population import Population
 from .affine import Affine
 from .batches import Batches, batches_of, sorted_groups
-from .chain import Chain, chain_of, entered, unfit
+from .chain import Chain, chain_of, entered, known_chain, unfit
 from .engine import in_turn
 from .front import Passage
 from .moving import Moving, descent
@@ -90,9 +90,9 @@ class LowRank:
         entropy: Entropy,
         memories: dict[int, Tensor],
     ) -> Updates:
-        pace, chain = pace_of(plan.solver), chain_of(learner.module, learner.trainable)
-        if pace is None or isinstance(chain, str):
-            raise ValueError(f"{self.name} was given work that it does not accept: {chain}; ask accepts() first")
+        pace, chain = pace_of(plan.solver), known_chain(learner.module, learner.trainable)
+        if pace is None:
+            raise ValueError(f"{self.name} was given {type(plan.solver).__name__}; ask accepts() first")
         batches = batches_of(pace, requests, population, entropy, learner.device)
         along, parts = pace.coefficients(len(batches.steps))
         training, start = population.resident(learner.device), requests[0].weights.to(learner.device)

@@ -20,7 +20,7 @@ from ...strategies.messages import Request
 from ...strategies.solvers import Adam
 from ..population import Population
 from .batches import batches_of, sorted_groups
-from .chain import Chain, chain_of, entered, unfit
+from .chain import Chain, chain_of, entered, known_chain, unfit
 from .engine import in_turn
 from .front import Passage
 from .moving import Add, Moving, adaptive, descent
@@ -67,9 +67,9 @@ class Stacked:
         entropy: Entropy,
         memories: dict[int, Tensor],
     ) -> Updates:
-        pace, chain = _pace(plan), chain_of(learner.module, learner.trainable)
-        if pace is None or isinstance(chain, str):
-            raise ValueError(f"{self.name} was given work that it does not accept: {chain}; ask accepts() first")
+        pace, chain = _pace(plan), known_chain(learner.module, learner.trainable)
+        if pace is None:
+            raise ValueError(f"{self.name} was given {type(plan.solver).__name__}; ask accepts() first")
         batches = batches_of(pace, requests, population, entropy, learner.device)
         training, start = population.resident(learner.device), requests[0].weights.to(learner.device)
         move = adaptive(plan.solver) if isinstance(plan.solver, Adam) else descent(pace)
