@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .precision import FULL, Precision
+
 _back = torch.ops.aten.convolution_backward
 
 
@@ -37,35 +39,37 @@ class Convolution:
         """Shape of w: `[out, in, height, width]`."""
         return self.layer.weight.shape
 
-    def forward(self, vectors: Tensor, x: Tensor) -> Tensor:
+    def forward(self, vectors: Tensor, x: Tensor, precision: Precision = FULL) -> Tensor:
         weight, bias = self._weight(vectors), self._bias(vectors)
         if len(vectors) > 1:
-            made = self._run(_grouped(x), weight.flatten(0, 1), None, len(vectors))
+            made = self._run(_grouped(x), weight.flatten(0, 1), None, len(vectors), precision)
             outputs = _apart(made, len(vectors))
             return outputs if bias is None else outputs + bias[:, None, :, None, None]
         flat = None if bias is None else bias[0]
-        return parted(self._run(x.flatten(0, 1), weight[0], flat, 1), *x.shape[:2])
+        return parted(self._run(x.flatten(0, 1), weight[0], flat, 1, precision), *x.shape[:2])
 
-    def backward(self, vectors: Tensor, errors: Tensor, x: Tensor) -> Tensor:
+    def backward(self, vectors: Tensor, errors: Tensor, x: Tensor, precision: Precision = FULL) -> Tensor:
         """The gradient at `x`, from that at the outputs."""
         weight = self._weight(vectors)
         if len(vectors) > 1:
-            made = self._gradient(_grouped(errors), _grouped(x), weight.flatten(0, 1), len(vectors), (True, False))
-            return _apart(made[0], len(vectors))
-        made = self._gradient(errors.flatten(0, 1), x.flatten(0, 1), weight[0], 1, (True, False))
-        return parted(made[0], *x.shape[:2])
+            made = self._gradient(
+                _grouped(errors), _grouped(x), weight.flatten(0, 1), len(vectors), (True, False), precision
+            )
+            return _apart(made, len(vectors))
+        made = self._gradient(errors.flatten(0, 1), x.flatten(0, 1), weight[0], 1, (True, False), precision)
+        return parted(made, *x.shape[:2])
 
-    def add_gradients(self, errors: Tensor, x: Tensor, into: Tensor, scale: float) -> None:
+    def add_gradients(self, errors: Tensor, x: Tensor, into: Tensor, scale: float, precision: Precision = FULL) -> None:
         """Add scale·(gradient of each owner's loss) to `into` `[k, d]`."""
         count = len(into)
         if self.weight_at is not None:
             shape = self.kernel  # the gradient of the weights reads nothing of them but their shape
             if count > 1:
                 blank = x.new_empty(()).expand(count * shape[0], *shape[1:])
-                made = self._gradient(_grouped(errors), _grouped(x), blank, count, (False, True))[1]
+                made = self._gradient(_grouped(errors), _grouped(x), blank, count, (False, True), precision)
             else:
                 like = self._weight(into)[0]
-                made = self._gradient(errors[0], x[0], like, 1, (False, True))[1]
+                made = self._gradient(errors[0], x[0], like, 1, (False, True), precision)
             into[:, self.weight_at].add_(made.reshape(count, -1), alpha=scale)
         if self.bias_at is not None:
             into[:, self.bias_at].add_(errors.sum(dim=(1, 3, 4)), alpha=scale)
@@ -81,28 +85,22 @@ class Convolution:
             return vectors[:, self.bias_at]
         return None if self.layer.bias is None else self.layer.bias.detach().expand(len(vectors), -1)
 
-    def _run(self, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
-        layer = self.layer
-        return torch.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, groups)
+    def _run(self, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, precision: Precision) -> Tensor:
+        layer, bias = self.layer, None if bias is None else bias.to(precision)
+        return torch.conv2d(
+            x.to(precision), weight.to(precision), bias, layer.stride, layer.padding, layer.dilation, groups
+        ).to(FULL)
 
     def _gradient(
-        self, errors: Tensor, x: Tensor, weight: Tensor, groups: int, wanted: tuple[bool, bool]
-    ) -> tuple[Tensor, Tensor]:
-        layer = self.layer
-        made: tuple[Tensor, Tensor, Tensor] = _back(
-            errors,
-            x,
-            weight,
-            None,
-            layer.stride,
-            layer.padding,
-            layer.dilation,
-            False,
-            (0, 0),
-            groups,
-            (*wanted, False),
+        self, errors: Tensor, x: Tensor, weight: Tensor, groups: int, wanted: tuple[bool, bool], precision: Precision
+    ) -> Tensor:
+        """The one of both gradients that is wanted: at the input, or of the weights."""
+        layer, rounded = self.layer, (each.to(precision) for each in (errors, x, weight))
+        made: tuple[Tensor | None, ...] = _back(
+            *rounded, None, layer.stride, layer.padding, layer.dilation, False, (0, 0), groups, (*wanted, False)
         )
-        return made[0], made[1]
+        (found,) = (each for each, asked in zip(made, wanted, strict=False) if asked and each is not None)
+        return found.to(FULL)
 
 
 def _grouped(x: Tensor) -> Tensor:

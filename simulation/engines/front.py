@@ -16,6 +16,7 @@ from torch import Tensor
 from .activations import Activation
 from .convolution import Convolution, parted
 from .pool import Pool
+from .precision import FULL, Precision
 
 Layer: TypeAlias = Convolution | Activation | Pool
 
@@ -83,6 +84,7 @@ class Passage:
 
     front: Front
     vectors: Tensor
+    precision: Precision = FULL
     traces: list[Trace] = field(default_factory=list, repr=False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -110,7 +112,7 @@ class Passage:
         for layer in self.front.layers:
             before = values
             if isinstance(layer, Convolution):
-                values = layer.forward(vectors, parted(before, *lead)).flatten(0, 1)
+                values = layer.forward(vectors, parted(before, *lead), self.precision).flatten(0, 1)
                 trace.append(before)
             elif isinstance(layer, Pool):
                 values, kept = layer.forward(before)
@@ -131,9 +133,9 @@ class Passage:
             layer, kept = self.front.layers[at], trace.kept[at]
             if isinstance(layer, Convolution):
                 own, x = parted(values, *lead), parted(kept, *lead)
-                layer.add_gradients(own, x, into, scale)
+                layer.add_gradients(own, x, into, scale, self.precision)
                 if at > first:
-                    values = layer.backward(vectors, own, x).flatten(0, 1)
+                    values = layer.backward(vectors, own, x, self.precision).flatten(0, 1)
             elif isinstance(layer, Pool):
                 values = layer.backward(values, kept)
             else:

@@ -22,7 +22,6 @@ from torch import Tensor
 from ...client.worker import Plan
 from ...privacy.entropy import Entropy
 from ...privacy.factors import Factors, Held, Layer
-from ...privacy.product import product
 from ...privacy.updates import Updates
 from ...strategies.algorithm import Algorithm
 from ...strategies.learner import Learner
@@ -35,6 +34,7 @@ from .engine import in_turn
 from .front import Passage
 from .moving import Moving, descent
 from .pace import pace_of
+from .precision import FULL, Precision, linear
 from .sweep import Swept, sweep
 
 _PAYS = 1.0  # an owner's rows × (in + out), relative to in × out, summed over layers: below, products are cheaper than weights
@@ -49,6 +49,7 @@ class LowRank:
     group: int = 50  # two processes share a cohort of 100; twice as many would be a tenth faster in one
     name: str = "low-rank"
     purpose: str = "Linear layers whose updates are of low rank, never formed"
+    precision: Precision = FULL
 
     def accepts(self, plan: Plan, learner: Learner, population: Population) -> str | None:
         pace = pace_of(plan.solver)
@@ -102,9 +103,9 @@ class LowRank:
         for s, step in enumerate(batches.steps):
             inputs, targets = step.of(training)
             scale, coefficients = 1.0 + float(along[s]), tuple(parts[s, :s].tolist())
-            weights = _Weights(chain.affines, start, scale, coefficients, tuple(past), met)
+            weights = _Weights(chain.affines, start, scale, coefficients, tuple(past), met, self.precision)
             moving = ahead.first(step.shape[0])
-            passage = Passage(front, moving.weights if s else ahead.start[None])
+            passage = Passage(front, moving.weights if s else ahead.start[None], self.precision)
             rows = entered(chain, passage, inputs.view(*step.shape, *inputs.shape[1:]))
             swept = sweep(chain, weights.forward, weights.backward, rows, targets, step.weights, learner.loss)
             if swept.entry is not None:
@@ -137,6 +138,7 @@ class _Weights:
     coefficients: tuple[float, ...]
     past: tuple[Swept, ...]
     met: _Met
+    precision: Precision
 
     def forward(self, place: int, values: Tensor) -> Tensor:
         link = self.affines[place]
@@ -145,7 +147,7 @@ class _Weights:
             weight = self._scaled(weight)
         if bias is not None and link.bias_at is not None:
             bias = self._scaled(bias)
-        outputs = product(values, weight, bias)
+        outputs = linear(values, weight, bias, self.precision)
         for t, (coefficient, swept) in enumerate(zip(self.coefficients, self.past, strict=True)):
             errors = swept.errors[place]
             if not link.trained or errors is None:
@@ -165,8 +167,8 @@ class _Weights:
         link = self.affines[place]
         weight = link.weight(self.start)
         if link.weight_at is None:
-            return product(errors, weight.t())
-        gradient = product(errors, self._scaled(weight).t())
+            return linear(errors, weight.t(), None, self.precision)
+        gradient = linear(errors, self._scaled(weight).t(), None, self.precision)
         for t, (coefficient, swept) in enumerate(zip(self.coefficients, self.past, strict=True)):
             old = swept.errors[place]
             if old is not None:

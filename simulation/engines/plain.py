@@ -15,6 +15,7 @@ from ...strategies.learner import Learner
 from ...strategies.messages import Request
 from ..population import Population
 from .engine import in_turn
+from .precision import FULL, Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class PlainLoop:
     group: int = 16
     name: str = "plain-loop"
     purpose: str = "one owner after the other"
+    precision: Precision = FULL
 
     def accepts(self, plan: Plan, learner: Learner, population: Population) -> str | None:
         return None
@@ -44,9 +46,12 @@ class PlainLoop:
         memories: dict[int, Tensor],
     ) -> Updates:
         rows = []
+        narrow = self.precision != FULL
+        kind = learner.device.partition(":")[0]
         for request in requests:
             examples = population.examples(request.owner)
-            update, memory = train(plan, learner, request, examples, entropy, memories.get(request.owner))
+            with torch.autocast(kind, dtype=self.precision if narrow else None, enabled=narrow, cache_enabled=False):
+                update, memory = train(plan, learner, request, examples, entropy, memories.get(request.owner))
             if memory is not None:
                 memories[request.owner] = memory
             rows.append(update)

@@ -6,7 +6,7 @@ taken whenever it accepts. The plain loop accepts everything and stands last.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...client.worker import Plan
 from ...config import ConfigError
@@ -20,6 +20,7 @@ from .engine import Engine
 from .example_level import ExampleLevel
 from .low_rank import LowRank
 from .plain import PlainLoop
+from .precision import FULL, PRECISIONS
 from .stacked import Stacked
 
 AUTO = "auto"
@@ -41,8 +42,28 @@ ENGINES: tuple[Engine, ...] = (LowRank(), Stacked(), ExampleLevel(), PlainLoop()
 NAMES = tuple(engine.name for engine in ENGINES)
 
 
-def chosen_engine(plan: Plan, learner: Learner, population: Population, name: str = AUTO) -> Choice:
-    """The engine called `name`, or the one that the rule finds; raises `EngineError` for one that cannot do the work."""
+def chosen_engine(
+    plan: Plan, learner: Learner, population: Population, name: str = AUTO, precision: str = "float32"
+) -> Choice:
+    """The engine called `name`, or the one that the rule finds, with its large products in `precision`.
+
+    Raises `EngineError` for one that cannot do the work, or not so.
+    """
+    if precision not in PRECISIONS:
+        raise EngineError(f"precision = {precision!r}: unknown; give one of {', '.join(PRECISIONS)}")
+    choice = _chosen(plan, learner, population, name)
+    if PRECISIONS[precision] == FULL:
+        return choice
+    engine = choice.engine
+    if not isinstance(engine, LowRank | Stacked | PlainLoop):
+        raise EngineError(
+            f'precision = "{precision}": {engine.name} computes in float32 alone; leave it out, or give engine = '
+            '"plain-loop"'
+        )
+    return Choice(replace(engine, precision=PRECISIONS[precision]), choice.why)
+
+
+def _chosen(plan: Plan, learner: Learner, population: Population, name: str) -> Choice:
     if name != AUTO:
         named = next((engine for engine in ENGINES if engine.name == name), None)
         if named is None:

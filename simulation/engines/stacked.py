@@ -25,6 +25,7 @@ from .engine import in_turn
 from .front import Passage
 from .moving import Add, Moving, adaptive, descent
 from .pace import Pace, adam_pace, pace_of
+from .precision import FULL, Precision
 from .sweep import Swept, sweep
 from .weights import Own, Shared, add_gradients
 
@@ -39,6 +40,7 @@ class Stacked:
     group: int = 64
     name: str = "stacked"
     purpose: str = "Linear layers, the weights of a few owners side by side"
+    precision: Precision = FULL
 
     def accepts(self, plan: Plan, learner: Learner, population: Population) -> str | None:
         if _pace(plan) is None:
@@ -77,8 +79,9 @@ class Stacked:
         for t, step in enumerate(batches.steps):
             inputs, targets = step.of(training)
             moving = all_moving.first(step.shape[0])
-            weights = Own(chain.affines, moving.weights) if t else Shared(chain.affines, start)
-            passage = Passage(chain.front, moving.weights if t else start[None])
+            own, shared = (chain.affines, moving.weights, self.precision), (chain.affines, start, self.precision)
+            weights = Own(*own) if t else Shared(*shared)
+            passage = Passage(chain.front, moving.weights if t else start[None], self.precision)
             rows = entered(chain, passage, inputs.view(*step.shape, *inputs.shape[1:]))
             swept = sweep(chain, weights.forward, weights.backward, rows, targets, step.weights, learner.loss)
             move(moving, t, _gradients(chain, passage, swept))

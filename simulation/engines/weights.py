@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from .affine import Affine
+from .precision import FULL, Precision, batched, linear
 from .sweep import Swept
 
 
@@ -17,13 +17,14 @@ class Shared:
 
     affines: tuple[Affine, ...]
     vector: Tensor
+    precision: Precision = FULL
 
     def forward(self, place: int, values: Tensor) -> Tensor:
         link = self.affines[place]
-        return torch.nn.functional.linear(values, link.weight(self.vector), link.bias(self.vector))
+        return linear(values, link.weight(self.vector), link.bias(self.vector), self.precision)
 
     def backward(self, place: int, errors: Tensor) -> Tensor:
-        return errors @ self.affines[place].weight(self.vector)
+        return linear(errors, self.affines[place].weight(self.vector).t(), None, self.precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +33,22 @@ class Own:
 
     affines: tuple[Affine, ...]
     vectors: Tensor
+    precision: Precision = FULL
 
     def forward(self, place: int, values: Tensor) -> Tensor:
         link = self.affines[place]
         bias = self.vectors[:, None, link.bias_at] if link.bias_at is not None else link.bias(self.vectors[0])
         if link.weight_at is None:
-            outputs = values @ link.weight(self.vectors[0]).t()
+            outputs = linear(values, link.weight(self.vectors[0]), None, self.precision)
         else:
-            outputs = torch.bmm(values, matrices(self.vectors, link).transpose(1, 2))
+            outputs = batched(values, matrices(self.vectors, link).transpose(1, 2), self.precision)
         return outputs if bias is None else outputs.add_(bias)
 
     def backward(self, place: int, errors: Tensor) -> Tensor:
         link = self.affines[place]
         if link.weight_at is None:
-            return errors @ link.weight(self.vectors[0])
-        return torch.bmm(errors, matrices(self.vectors, link))
+            return linear(errors, link.weight(self.vectors[0]).t(), None, self.precision)
+        return batched(errors, matrices(self.vectors, link), self.precision)
 
 
 def matrices(vectors: Tensor, link: Affine) -> Tensor:
