@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -31,11 +30,13 @@ from .affine import Affine
 from .batches import Batches, batches_of, sorted_groups
 from .chain import Chain, chain_of, entered, known_chain, unfit
 from .engine import in_turn
+from .formed import Formed, formed_of
 from .front import Passage
-from .moving import Moving, descent
+from .moving import Add, Moving, descent
 from .pace import pace_of
 from .precision import FULL, Precision, linear
 from .sweep import Swept, sweep
+from .weights import Own, Shared, add_gradients
 
 _PAYS = 1.0  # an owner's rows × (in + out), relative to in × out, summed over layers: below, products are cheaper than weights
 _SMALL = 1 << 13  # numbers of a model so small that copies of its weights cost nothing
@@ -98,21 +99,37 @@ class LowRank:
         along, parts = pace.coefficients(len(batches.steps))
         training, start = population.resident(learner.device), requests[0].weights.to(learner.device)
         past, met = list[Swept](), _Met.of(len(chain.affines))
-        front, move = chain.front.apart(), descent(pace)
-        ahead = Moving.of(torch.cat([start[place] for place in chain.front.places] or [start[:0]]), len(requests))
+        formed, move = formed_of(chain, sum(step.shape[1] for step in batches.steps)), descent(pace)
+        ahead = Moving.of(formed.cut(start), len(requests))
         for s, step in enumerate(batches.steps):
             inputs, targets = step.of(training)
             scale, coefficients = 1.0 + float(along[s]), tuple(parts[s, :s].tolist())
-            weights = _Weights(chain.affines, start, scale, coefficients, tuple(past), met, self.precision)
             moving = ahead.first(step.shape[0])
-            passage = Passage(front, moving.weights if s else ahead.start[None], self.precision)
+            own = Own(formed.affines, moving.weights, self.precision) if s else None
+            shared = Shared(formed.affines, ahead.start, self.precision)
+            weights = _Weights(
+                chain.affines, start, scale, coefficients, tuple(past), met, self.precision, formed.held, own or shared
+            )
+            passage = Passage(formed.front, moving.weights if s else ahead.start[None], self.precision)
             rows = entered(chain, passage, inputs.view(*step.shape, *inputs.shape[1:]))
             swept = sweep(chain, weights.forward, weights.backward, rows, targets, step.weights, learner.loss)
-            if swept.entry is not None:
-                move(moving, s, partial(passage.add_gradients, swept.entry))
+            if formed.trained:
+                move(moving, s, _gradients(formed, passage, swept))
             past.append(replace(swept, entry=None))
-        held = Held(ahead.update, chain.front.places) if front.trained else None
-        return _factors(chain, past, met, start, batches, along, parts, held)
+        return _factors(chain, past, met, start, batches, along, parts, formed, ahead.update)
+
+
+def _gradients(formed: Formed, passage: Passage, swept: Swept) -> Add:
+    """Those of the layers that are held as numbers."""
+    errors = tuple(each if place in formed.held else None for place, each in enumerate(swept.errors))
+    held = replace(swept, errors=errors)
+
+    def add(into: Tensor, scale: float) -> None:
+        add_gradients(formed.affines, held, into, scale)
+        if swept.entry is not None:
+            passage.add_gradients(swept.entry, into, scale)
+
+    return add
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +147,10 @@ class _Met:
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
-    """The weights of a group in one step, as what they are made of: scale·start + Σ_t coefficients[t]·(what passed in t)."""
+    """The weights of a group in one step, as what they are made of: scale·start + Σ_t coefficients[t]·(what passed in t).
+
+    Layers at `held` have numbers instead: those of `formed`.
+    """
 
     affines: tuple[Affine, ...]
     start: Tensor
@@ -139,8 +159,12 @@ class _Weights:
     past: tuple[Swept, ...]
     met: _Met
     precision: Precision
+    held: frozenset[int]
+    formed: Shared | Own
 
     def forward(self, place: int, values: Tensor) -> Tensor:
+        if place in self.held:
+            return self.formed.forward(place, values)
         link = self.affines[place]
         weight, bias = link.weight(self.start), link.bias(self.start)
         if link.weight_at is not None:
@@ -164,6 +188,8 @@ class _Weights:
         return outputs
 
     def backward(self, place: int, errors: Tensor) -> Tensor:
+        if place in self.held:
+            return self.formed.backward(place, errors)
         link = self.affines[place]
         weight = link.weight(self.start)
         if link.weight_at is None:
@@ -189,7 +215,8 @@ def _factors(
     batches: Batches,
     along: NDArray[np.float64],
     parts: NDArray[np.float64],
-    held: Held | None,
+    formed: Formed,
+    update: Tensor,
 ) -> Factors:
     """The updates after each owner's own number of steps."""
     last = parts[batches.counts]
@@ -202,7 +229,7 @@ def _factors(
     layers = []
     for place, link in enumerate(chain.affines):
         errors = tuple(swept.errors[place] for swept in past)
-        if link.trained:
+        if link.trained and place not in formed.held:
             kept = tuple(each for each in errors if each is not None)
             entered = tuple(swept.inputs[place] for swept in past)
             layers.append(Layer(link.weight_at, link.bias_at, entered, kept, met.inputs[place], met.errors[place]))
@@ -211,16 +238,8 @@ def _factors(
         tuple(layers),
         coefficients,
         batches.rows,
-        _without(start, chain.front.places) if moved else None,
+        formed.without(start) if moved else None,
         torch.from_numpy(decay.astype(np.float32)).to(start.device) if moved else None,
-        held=held,
+        held=Held(update, formed.places) if formed.trained else None,
         common=tuple(last[0].tolist()) if bool((last == last[:1]).all()) else None,
     )
-
-
-def _without(start: Tensor, places: tuple[slice, ...]) -> Tensor:
-    """`start` with zeros at `places`: what is held moves along with what holds it."""
-    kept = start.clone() if places else start
-    for place in places:
-        kept[place] = 0
-    return kept

@@ -223,6 +223,25 @@ def test_convolutions_before_linear_layers(model: str, trained_parts: tuple[str,
             assert_close(engine, learner, SOLVERS[solver], population)
 
 
+@pytest.mark.parametrize("rows", [1, 12, 1000])
+@pytest.mark.parametrize("frozen", [None, ("*weight",), ("*bias",)])
+def test_layers_that_low_rank_is_not_worth_are_held_as_numbers(rows: int, frozen: tuple[str, ...] | None) -> None:
+    """One wide and two narrow layers, of which as many are formed as there are rows for; `assert_close` is blind to it."""
+    from tacit.simulation.engines.chain import chain_of
+    from tacit.simulation.engines.formed import formed_of
+    from tacit.tasks.trainable import Trainable
+
+    torch.manual_seed(6)
+    module = mlp(6, 40, 3, 4)
+    learner = Learner(module, cross_entropy, Trainable(module, frozen))
+    chain = chain_of(module, learner.trainable)
+    assert not isinstance(chain, str)
+    assert formed_of(chain, rows).held == {1: frozenset(), 12: frozenset({1, 2}), 1000: frozenset({0, 1, 2})}[rows]
+    population = dealt(made_up(80), [min(rows, 30), 2, 5])
+    solver = {**SOLVERS["momentum and decay"], "batch": 4, "epochs": 3 if rows > 30 else 1}
+    assert_close(LowRank(), learner, solver, population)
+
+
 def test_all_owners_at_once_are_what_one_after_the_other_gives() -> None:
     """What an accelerator computes as grouped convolutions, on the processor."""
     from tacit.simulation.engines.chain import chain_of
