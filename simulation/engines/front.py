@@ -94,7 +94,16 @@ class Passage:
     def add_gradients(self, errors: Tensor, into: Tensor, scale: float) -> None:
         """Add scale·(gradient) to `into` `[k, d]`, from the gradients at the features `[k, b, features]`."""
         for some, trace in zip(self._turns(len(errors)), self.traces, strict=True):
-            self._back(errors[some], self._own(some), trace, into[some], scale)
+            for layer, own, x in self._back(errors[some], self._own(some), trace):
+                layer.add_gradients(own, x, into[some], scale, self.precision)
+
+    def add_gradients_of_examples(self, errors: Tensor, into: Tensor) -> None:
+        """The same of every example by itself, to `into` `[k, b, d]`: an example is an owner of one."""
+        for some, trace in zip(self._turns(len(errors)), self.traces, strict=True):
+            for layer, own, x in self._back(errors[some], self._own(some), trace):
+                rows, (one, other) = into[some].flatten(0, 1), (each.flatten(0, 1)[:, None] for each in (own, x))
+                for each in self._turns(len(rows)):
+                    layer.add_gradients(one[each], other[each], rows[each], 1.0, self.precision)
 
     def _turns(self, count: int) -> Iterator[slice]:
         if self.vectors.device.type != "cpu":
@@ -123,7 +132,8 @@ class Passage:
         self.traces.append(Trace(trace, values.shape))
         return parted(values.flatten(1), *lead)
 
-    def _back(self, errors: Tensor, vectors: Tensor, trace: Trace, into: Tensor, scale: float) -> None:
+    def _back(self, errors: Tensor, vectors: Tensor, trace: Trace) -> Iterator[tuple[Convolution, Tensor, Tensor]]:
+        """Every convolution that trains, from the last, with the gradient at its output and what went into it."""
         lead = (len(errors), errors.shape[1])
         first = next(
             at for at, layer in enumerate(self.front.layers) if isinstance(layer, Convolution) and layer.trained
@@ -133,7 +143,7 @@ class Passage:
             layer, kept = self.front.layers[at], trace.kept[at]
             if isinstance(layer, Convolution):
                 own, x = parted(values, *lead), parted(kept, *lead)
-                layer.add_gradients(own, x, into, scale, self.precision)
+                yield layer, own, x
                 if at > first:
                     values = layer.backward(vectors, own, x, self.precision).flatten(0, 1)
             elif isinstance(layer, Pool):
