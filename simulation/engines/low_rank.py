@@ -33,7 +33,7 @@ from .engine import in_turn
 from .formed import Formed, formed_of
 from .front import Passage
 from .moving import Add, Moving, descent
-from .pace import pace_of
+from .pace import Pace, pace_of
 from .precision import FULL, Precision, linear
 from .sweep import Swept, sweep
 from .weights import Own, Shared, add_gradients
@@ -69,12 +69,23 @@ class LowRank:
         numbers = sum(affine.numbers for affine in chain.affines)
         if numbers <= _SMALL:
             return f"{numbers} weights of Linear layers are few enough to have side by side"
-        sizes = population.sizes()
-        rows = float(np.average(pace.counts(sizes) * np.minimum(sizes, pace.batch or sizes), weights=sizes + 1e-9))
+        rows = _rows(pace, population)
         limit = _PAYS * numbers / max(1, chain.widths)
         if rows > limit:
             return f"{rows:.0f} rows an owner are more than weights of {numbers} numbers are worth ({limit:.0f})"
         return None
+
+    def layers(self, plan: Plan, learner: Learner, population: Population) -> str:
+        """What becomes of each layer, in half a line."""
+        pace, chain = pace_of(plan.solver), known_chain(learner.module, learner.trainable)
+        held = formed_of(chain, round(_rows(pace, population)) if pace is not None else 0).held
+        named = [f"{each.layer.in_features}→{each.layer.out_features}" for each in chain.affines]
+        kinds = {
+            "of low rank": [name for place, name in enumerate(named) if place not in held],
+            "as numbers": [name for place, name in enumerate(named) if place in held],
+            "owner by owner": [f"{c.layer.in_channels}∗{c.layer.out_channels}" for c in chain.front.convolutions],
+        }
+        return ", ".join(f"{' and '.join(names)} {how}" for how, names in kinds.items() if names)
 
     def groups(self, plan: Plan, requests: Sequence[Request], population: Population) -> list[list[Request]]:
         pace = pace_of(plan.solver)
@@ -130,6 +141,12 @@ def _gradients(formed: Formed, passage: Passage, swept: Swept) -> Add:
             passage.add_gradients(swept.entry, into, scale)
 
     return add
+
+
+def _rows(pace: Pace, population: Population) -> float:
+    """Rows in all steps of an owner, as the owner of an example in the middle has them."""
+    sizes = population.sizes()
+    return float(np.average(pace.counts(sizes) * np.minimum(sizes, pace.batch or sizes), weights=sizes + 1e-9))
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,14 +71,19 @@ def _chosen(plan: Plan, learner: Learner, population: Population, name: str) -> 
         reason = named.accepts(plan, learner, population)
         if reason is not None:
             raise EngineError(f'engine = "{name}": {reason}; leave it out and a fitting one is taken')
-        return Choice(named, "asked for")
+        return Choice(named, f"asked for{_layers(named, plan, learner, population)}")
     passed: list[str] = []
     for engine in ENGINES:
         reason = engine.accepts(plan, learner, population) or engine.pays(plan, learner, population)
         if reason is None:
-            return Choice(engine, "; ".join(passed) or engine.purpose)
+            return Choice(engine, ("; ".join(passed) or engine.purpose) + _layers(engine, plan, learner, population))
         passed.append(f"not {engine.name}: {reason}")
     raise EngineError(f"no engine takes this work ({'; '.join(passed)})")
+
+
+def _layers(engine: Engine, plan: Plan, learner: Learner, population: Population) -> str:
+    """What becomes of each layer, where layers are treated apart."""
+    return f" ({engine.layers(plan, learner, population)})" if isinstance(engine, LowRank) else ""
 
 
 def stays_factored(pipeline: Pipeline) -> bool:

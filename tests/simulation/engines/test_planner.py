@@ -22,6 +22,7 @@ from tacit.tasks.examples import Examples
 from tacit.tasks.losses import cross_entropy
 from tacit.tasks.models import mlp
 from tacit.tasks.trainable import Trainable
+from torch import nn
 
 TEXT = """
 [task]
@@ -89,6 +90,20 @@ def test_wide_layers_and_few_examples_are_of_low_rank(examples: int, name: str, 
     )
     assert choice.engine.name == name
     assert why in choice.why
+
+
+def test_what_becomes_of_each_layer_is_said() -> None:
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(288, 100), nn.ReLU(), nn.Linear(100, 2)
+    )
+    learner = Learner(module, cross_entropy, Trainable(module))
+    training = Examples(torch.randn(20, 3, 16, 16), torch.zeros(20, dtype=torch.int64))
+    population = Population(training, list(np.arange(20).reshape(2, 10)))
+    solver = Sgd(batch=10)
+    plan = Plan(solver, Algorithm(), pipeline(solver.declare(learner.dim, 2, 2), []))
+    choice = chosen_engine(plan, learner, population)
+    assert choice.engine.name == "low-rank"
+    assert choice.why.endswith("(288→100 of low rank, 100→2 as numbers, 3∗8 owner by owner)")
 
 
 @pytest.mark.parametrize("name", ["low-rank", "stacked", "plain-loop"])
