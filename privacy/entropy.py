@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
     from numpy.typing import NDArray
 
@@ -110,6 +112,10 @@ class Entropy(Protocol):
         """The stream for one use; `owner = -1` is the coordinator's own."""
         ...
 
+    def seeds(self, purpose: str, round: int, *, owners: Sequence[int], attempt: int = 0) -> NDArray[np.uint64]:
+        """`stream(…).seed()` of each of these owners, all at once `[k]`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class SystemEntropy:
@@ -121,6 +127,9 @@ class SystemEntropy:
 
     def stream(self, purpose: str, round: int = 0, *, owner: int = -1, attempt: int = 0) -> Stream:
         return Stream(os.urandom(32))
+
+    def seeds(self, purpose: str, round: int, *, owners: Sequence[int], attempt: int = 0) -> NDArray[np.uint64]:
+        return np.frombuffer(os.urandom(8 * len(owners)), dtype="<u8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,5 +143,16 @@ class SeededEntropy:
         return True
 
     def stream(self, purpose: str, round: int = 0, *, owner: int = -1, attempt: int = 0) -> Stream:
-        message = f"{self.seed}\0{purpose}\0{round}\0{attempt}\0{owner}".encode()
-        return Stream(hashlib.sha256(_DOMAIN + message).digest())
+        return Stream(hashlib.sha256(self._address(purpose, round, attempt) + b"%d" % owner).digest())
+
+    def seeds(self, purpose: str, round: int, *, owners: Sequence[int], attempt: int = 0) -> NDArray[np.uint64]:
+        before = hashlib.sha256(self._address(purpose, round, attempt))
+        found = bytearray()
+        for owner in owners:
+            key = before.copy()
+            key.update(b"%d" % owner)
+            found += hashlib.sha256(_SEED + key.digest()).digest()[:8]
+        return np.frombuffer(found, dtype="<u8")
+
+    def _address(self, purpose: str, round: int, attempt: int) -> bytes:
+        return _DOMAIN + f"{self.seed}\0{purpose}\0{round}\0{attempt}\0".encode()

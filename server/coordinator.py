@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -164,11 +164,11 @@ class Coordinator:
                 break
             tried += 1
             sampled = [owner for owner in self._drawn(number, attempt if shared else 0) if owner not in expelled]
-            blank = Request(
-                self._run, number, attempt, 0, federation.recipe(concrete), progress.weights,
-                federation.algorithm.broadcast(progress.algorithm),
-            )  # fmt: skip
-            requests = tuple(replace(blank, owner=owner) for owner in sampled)
+            recipe, weights = federation.recipe(concrete), progress.weights
+            broadcast = federation.algorithm.broadcast(progress.algorithm)
+            requests = tuple(
+                Request(self._run, number, attempt, owner, recipe, weights, broadcast) for owner in sampled
+            )
             summed = self._run_phases(self._protocol(requests, rounds.deadline, concrete))
             expelled |= summed.expelled
             # 0.7 · 10 is 7, though not in floating point; and silence is no answer, however low the quorum.

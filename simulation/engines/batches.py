@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...privacy.entropy import Entropy
-from ...strategies.local import streams_of
 from ...strategies.messages import Request
 from ...strategies.shuffle import orders
 from ...tasks.examples import Examples
@@ -130,9 +129,14 @@ def _orders(
     if not shuffling.any():
         return np.broadcast_to(np.arange(longest), (len(sizes), max(1, passes), longest))
     seeds = np.zeros(len(sizes), dtype=np.uint64)
-    for place in np.flatnonzero(shuffling).tolist():
-        request = requests[place]
-        seeds[place] = streams_of(entropy, request.round, request.owner, request.attempt)("batches").seed()
+    seeds[shuffling] = seeds_of(entropy, [requests[place] for place in np.flatnonzero(shuffling).tolist()])
     drawn = orders(seeds, sizes, passes)
     drawn[~shuffling] = np.arange(longest)
     return drawn
+
+
+def seeds_of(entropy: Entropy, requests: Sequence[Request]) -> NDArray[np.uint64]:
+    """What each owner of one round shuffles by: `streams_of(…)("batches").seed()`, for all of them at once."""
+    first = requests[0]
+    owners = [request.owner for request in requests]
+    return entropy.seeds("local/batches", first.round, owners=owners, attempt=first.attempt)

@@ -89,3 +89,13 @@ def test_a_seed_is_its_keys_own_wherever_the_stream_stands() -> None:
 def test_a_key_of_another_length_makes_no_stream() -> None:
     with pytest.raises(EntropyError, match="has 16 bytes"):
         Stream(bytes(16))
+
+
+@pytest.mark.parametrize("owners", [[], [0], [5, 3, 12345678]])
+def test_seeds_of_many_are_those_of_their_streams(owners: list[int]) -> None:
+    entropy = SeededEntropy(9)
+    found = entropy.seeds("local/batches", 4, owners=owners, attempt=2)
+    alone = [entropy.stream("local/batches", 4, owner=owner, attempt=2).seed() for owner in owners]
+    assert found.tolist() == alone
+    assert len(SystemEntropy().seeds("local/batches", 4, owners=owners)) == len(owners)
+    assert SystemEntropy().seeds("x", 1, owners=[1]) != SystemEntropy().seeds("x", 1, owners=[1])
