@@ -70,7 +70,7 @@ class Guard:
         if self.policy.approve_first:
             self.approvals.require(offer)
         self.permitted(request)
-        return offer.price
+        return offer.due
 
 
 @dataclass(frozen=True, slots=True)
