@@ -177,8 +177,9 @@ def result(home: ServerHome, name: str, tasks: Path | None = None) -> Run:
     # Times and counts tell how many owners were drawn; where that draw is a secret, they stay in the operator's files.
     hidden = seed is None and federation.schedule.participation.secret
     how, why, charges = run.ended() or ("running", "", 0)
-    # Releases that a killed coordinator charged and lost were seen by it all the same: they count from the first row on.
-    lost = max(0, charges - progress.round)
+    # Releases that a killed coordinator charged and lost were seen by it all the same: they count from the first row on. Of a
+    # schedule that was paid as a whole, what was lost left nobody's memory, and the round was released once (`releases`).
+    lost = 0 if federation.schedule.upfront else max(0, charges - progress.round)
     rows = []
     for line in lines:
         if line["metrics"] is not None:
