@@ -33,7 +33,7 @@ from ..privacy.accounting.figures import account_within
 from ..privacy.accounting.multiset import multiset
 from ..privacy.accounting.relation import AccountingError
 from ..privacy.claim import ClaimError, event_of
-from ..privacy.event import EventError, NonPrivate, Nothing, to_json
+from ..privacy.event import Event, EventError, NonPrivate, Nothing, to_json
 from ..privacy.ledger.account import Account
 from ..privacy.ledger.entry import Price
 from ..privacy.participation import PARTICIPATIONS, Participation, ParticipationError, repeated
@@ -169,6 +169,17 @@ def price_of(policy: PolicyFrame, plan: Plan, recipe: Recipe) -> Price:
         ),
         basis="computational" if shared and final.masked else "statistical",
     )
+
+
+def realised_of(policy: PolicyFrame, plan: Plan, recipe: Recipe, survivors: int) -> Event | None:
+    """What so many survivors made of an attempt, for the owner's own observer; None where they do not matter or no claim is.
+
+    No guarantee: the charge stays at the floor (PRIVACY.md 14).
+    """
+    try:
+        return schedule_of(plan, recipe).realised(policy.currency.observer, survivors)
+    except (ClaimError, EventError):
+        return None
 
 
 def offer_of(

@@ -24,7 +24,9 @@ MOST_ROUNDS = 2048  # the matrix has 32 MiB then
 def matrix(event: BandedMatrix | BufferedLinearToeplitz) -> NDArray[np.float64]:
     """C `[rounds, rounds]`; raises `ValueError` for more rounds than it is written out for."""
     if event.rounds > MOST_ROUNDS:
-        raise ValueError(f"correlated noise over {event.rounds} rounds; its matrix is written out for {MOST_ROUNDS} at most")
+        raise ValueError(
+            f"correlated noise over {event.rounds} rounds; its matrix is written out for {MOST_ROUNDS} at most"
+        )
     made = np.zeros((event.rounds, event.rounds))
     for lag in range(event.rounds):
         np.fill_diagonal(made[lag:, :], _coefficient(event, lag))

@@ -15,11 +15,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..privacy.claim import ClaimError
 from ..privacy.correlation import Memory
 from ..privacy.entropy import Entropy
 from ..privacy.event import Event, Nothing
 from ..privacy.ledger.memory import BudgetError, Ledger
-from ..privacy.pipeline import Env, Opened, Pipeline, State
+from ..privacy.pipeline import Env, Opened, Outcome, Pipeline, State
 from ..privacy.stages.measure import Estimate, estimates
 from ..strategies.federation import Federation
 from ..strategies.messages import Request
@@ -172,7 +173,7 @@ class Coordinator:
     ) -> Released:
         """Charge the sum and open it; where noise depends on earlier rounds', it is kept before the charge is committed."""
         env = Env(self._entropy, number, attempt, survivors=summed.owners, memory=self._memory)
-        release = concrete.release(summed.total, env, event)
+        release = replace(concrete.release(summed.total, env, event), outcome=self._outcome(concrete, summed))
 
         def released(opened: Opened) -> Released:
             return Released(number, attempt, sampled, summed.owners, opened, self._memory)
@@ -187,6 +188,15 @@ class Coordinator:
             return opened
 
         return released(self._ledger.open(replace(release, _reveal=reveal)))
+
+    def _outcome(self, concrete: Pipeline, summed: Tally) -> Outcome | None:
+        """What the survivors made of a round's event, where they share the noise."""
+        federation, present = self._federation, len(summed.owners)
+        try:
+            event = replace(federation.schedule, pipeline=concrete).realised(federation.observer, present)
+        except ClaimError:  # nothing can be said of the charge either
+            return None
+        return None if event is None else Outcome(present, event)
 
     def _afforded(self, number: int, concrete: Pipeline) -> Event:
         """What this round's own pipeline costs, if the ledger affords it; raises `BudgetError` before anyone is asked.

@@ -86,6 +86,8 @@ class DurableLedger:
             self._budget.charge(release.event)
         opened = release._reveal()
         self._store.commit(number, digest_of(opened))
+        if release.outcome is not None:
+            self._store.survived(number, release.outcome.survivors, release.outcome.event)
         return opened
 
 

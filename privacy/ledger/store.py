@@ -25,13 +25,14 @@ from typing import Self, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from ..event import Event
 from .account import Account, Record
 from .allowance import Allowed
 from .anchor import Anchor, AnchorFile, anchored
 from .chain import Chain, Line, damaged, unknown
 from .creation import Clock
 from .creation import create as create
-from .entry import Address, Anchored, Committed, Entry, EntryError, Heading, Price, Reserved
+from .entry import Address, Anchored, Committed, Entry, EntryError, Heading, Price, Reserved, Survived
 from .errors import (
     AssetError,
     CorruptError,
@@ -184,6 +185,18 @@ class Store:
                 write(Committed(number, reply, int(self._clock())))
             elif record.reply != reply:
                 raise LedgerError(f"{self.path}: line {number} has led to another reply; each charge pays for one")
+
+    def survived(self, number: int, survivors: int, event: Event) -> None:
+        """Note how many shared the noise of the committed charge in line `number`, and what that made of it.
+
+        Changes nothing of what is charged. Said once: what was noted before stands.
+        """
+        with self._writing("survived") as write:
+            record = self._account.record(number)
+            if record is None or record.reply is None:
+                raise LedgerError(f"{self.path}: line {number} is no committed charge; note survivors after `commit`")
+            if record.realised is None:
+                write(Survived(number, survivors, event, int(self._clock())))
 
     def allow(self, decide: Callable[[Account], Allowed | None]) -> int | None:
         """Note what `decide` says may be spent from now on; the number of its line, or None where it says nothing.

@@ -507,7 +507,11 @@ def test_an_owner_may_permit_to_be_measured(tmp_path: Path) -> None:
 
 CORRELATED = {"stage": "correlated-gaussian", "noise_multiplier": 8.0, "bands": 4}
 IN_TURN = replace(
-    TERMS, relation="add-remove", participation={"use": "cyclic", "cohort": 8, "separation": 4}, population=40, rounds=20
+    TERMS,
+    relation="add-remove",
+    participation={"use": "cyclic", "cohort": 8, "separation": 4},
+    population=40,
+    rounds=20,
 )
 WHOLE = replace(REQUEST, recipe=replace(RECIPE, pipeline=(CLIP, CORRELATED), terms=IN_TURN))
 

@@ -70,7 +70,9 @@ class Told:
     def gather(self, requests: Sequence[Request], deadline: float) -> list[Reply]:
         self.tell(requests[0].round, requests[0].weights)
         zero = FEDERATION.pipeline.empty()
-        return [Reply(r.run, r.round, r.attempt, (r.owner,), "ok", zero, FEDERATION.pipeline.final.ring) for r in requests]
+        return [
+            Reply(r.run, r.round, r.attempt, (r.owner,), "ok", zero, FEDERATION.pipeline.final.ring) for r in requests
+        ]
 
     def tell(self, round: int, weights: torch.Tensor) -> None:
         told = f"{round} {hashlib.sha256(weights.numpy().tobytes()).hexdigest()}\n"
