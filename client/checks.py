@@ -281,9 +281,13 @@ def cost_faults(offer: Offer, account: Account) -> Iterator[Refusal]:
     elif not offer.fits_run:
         yield Refusal(
             "budget-run",
-            f"{'the schedule costs' if offer.upfront else f'{offer.rounds} rounds cost'} more than ε = {offer.run_limit:g}, which is what one run may cost, {against}",
+            f"{_all(offer)} more than ε = {offer.run_limit:g}, which is what one run may cost, {against}",
             "add noise or run fewer rounds",
         )
+
+
+def _all(offer: Offer) -> str:
+    return "the schedule costs" if offer.upfront else f"{offer.rounds} rounds cost"
 
 
 def _rest(offer: Offer) -> str:

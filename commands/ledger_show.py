@@ -88,7 +88,8 @@ def _rows(name: str, part: Part) -> list[tuple[str, ...]]:
     return [
         (
             name, mechanism(each.to_json()["event"]), str(each.charges), str(each.open), epsilon_text(each.epsilon),
-            "unknown" if each.unsaid else epsilon_text(each.realised), small_text(each.delta), "not said" if each.limit is None else epsilon_text(each.limit.epsilon),
+            "unknown" if each.unsaid else epsilon_text(each.realised), small_text(each.delta),
+            "not said" if each.limit is None else epsilon_text(each.limit.epsilon),
             "" if each.limit is None else each.limit.rule,
         )
         for each in part.sums

@@ -1,12 +1,12 @@
 """Columns: how long one unit's contribution to correlated noise can get, by the explicit matrix; the second opinion on it.
 
-It shares no code with `accounting.matrix`, and is slower: C is written out, `[rounds, rounds]`, lower triangular. With at most k
-participations, any two of them b rounds apart, the largest norm is
+It shares no code with `accounting.matrix`, and is slower: C is written out, `[rounds, rounds]`, lower triangular. With at most
+k participations, any two of them b rounds apart, the largest norm is
 
-| first column of C                | largest norm                                                                                 |
-|----------------------------------|----------------------------------------------------------------------------------------------|
-| non-negative and non-increasing  | that of the sum of columns 1, 1 + b, … (Kalinin and Lampert 2024, arXiv 2405.13763, Thm 2)   |
-| any other                        | at most (k·max G_ii + 2·Σ_{m<k} (k − m)·max_{|i−j| ≥ mb} G_ij)^½ with G = |C|ᵀ|C|            |
+| first column of C               | largest norm                                                                               |
+|---------------------------------|--------------------------------------------------------------------------------------------|
+| non-negative and non-increasing | that of the sum of columns 1, 1 + b, … (Kalinin and Lampert 2024, arXiv 2405.13763, Thm 2) |
+| any other                       | at most (k·max G_ii + 2·Σ_{m<k} (k − m)·max_{|i−j| ≥ mb} G_ij)^½ with G = |C|ᵀ|C|          |
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Recomputation: the ε of a signed cost worked out again from its events, by two programs that share no code.
 
 The first is Tacit's own accountant. The second takes the events as they are: dp-accounting's PLD where that supports all of
-them (correlated noise is the Gaussian that its explicit matrix makes it, `columns`), else its RDP; for Skellam and shared discrete Gaussian noise, which it does not know, the published RDP formulas below
-with dp-accounting's conversion. Where neither applies the answer is no: an ε that cannot be checked is not confirmed.
+them (correlated noise is the Gaussian that its explicit matrix makes of it, `columns`), else its RDP; for Skellam and shared
+discrete Gaussian noise, which it does not know, the published RDP formulas below with dp-accounting's conversion. Where neither
+applies the answer is no: an ε that cannot be checked is not confirmed.
 
 | second | held against each other                                                                             |
 |--------|-----------------------------------------------------------------------------------------------------|

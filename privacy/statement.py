@@ -37,8 +37,8 @@ _POINTS = 300
 class Sum:
     """What charges of one currency add up to; `open` of them without a known outcome, which count in full all the same.
 
-    `epsilon` is at `delta`, ∞ where nothing is private or nothing can be said; `limit` is what was allowed. `realised` is ε by
-    the survivors, where owners share the noise: those of `known` charges were noted, those of `unknown` ones count at the floor.
+    `epsilon` is at `delta`, ∞ where nothing is private or nothing can be said; `limit` is what was allowed. `realised` is ε
+    by the survivors, where owners share the noise: of `known` charges these were noted, `unknown` ones count at the floor.
     """
 
     currency: Currency

@@ -90,8 +90,8 @@ class Coordinator:
     `first(round)` is the first attempt number of a round: above 0 where an earlier process released that round and was
     killed before its checkpoint, so that no attempt is released twice (PRIVACY.md 16). `protocol` is how one attempt asks its
     owners and comes by their sum. `again(left)` says whether another attempt is made where one came to nothing, after a
-    pause if need be; `name(owner)` is what the operator calls an owner. `keeper` is needed where noise depends on that of earlier
-    rounds and nobody can draw it again.
+    pause if need be; `name(owner)` is what the operator calls an owner. `keeper` is needed where noise depends on that of
+    earlier rounds and nobody can draw it again.
     """
 
     def __init__(

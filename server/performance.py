@@ -1,9 +1,9 @@
 """Performance: one run from its order to its end, over real owners; it goes on from whatever an earlier process left.
 
 A release is charged in the ledger on disk before it is read. A process that is killed after that and before its checkpoint
-has lost the release: the round is asked for again under the next attempt number and charged again. Where noise depends on that
-of earlier rounds a second release is covered by no charge: there the first is kept (`releases`). Under a seed nothing is private
-and nothing is charged: the round draws the same bytes again.
+has lost the release: the round is asked for again under the next attempt number and charged again. Where noise depends on
+that of earlier rounds a second release is covered by no charge: there the first is kept (`releases`). Under a seed nothing is
+private and nothing is charged: the round draws the same bytes again.
 """
 
 from __future__ import annotations

@@ -2,16 +2,16 @@
 
     reserve → sum opened in memory → release and noise on the disk, in one file → commit → applied → checkpoint → handed out
 
-A round's noise takes part of the earlier noise back, so a second release of one round is covered by no charge at all. Let r be
-the round of the checkpoint, k that of this file, c the last round that the ledger committed. A coordinator that starts finds
+A round's noise takes part of the earlier noise back, so a second release of one round is covered by no charge at all. Let r
+be the round of the checkpoint, k that of this file, c the last round that the ledger committed. A coordinator that starts finds
 
-| found                  | killed                                         | then                                                  |
-|------------------------|------------------------------------------------|-------------------------------------------------------|
-| k = r, c ≤ r           | before this file was written: nothing left     | round r + 1 is asked for again, with fresh noise      |
-| k = r + 1, c ≤ r + 1   | after it was written                           | the same release again, byte for byte, and no charge  |
-| anything else          | never: files were lost, or older ones restored | the schedule ends; it was charged before it began     |
+| found                | killed                                         | then                                                 |
+|----------------------|------------------------------------------------|------------------------------------------------------|
+| k = r, c ≤ r         | before this file was written: nothing left     | round r + 1 is asked for again, with fresh noise     |
+| k = r + 1, c ≤ r + 1 | after it was written                           | the same release again, byte for byte, and no charge |
+| anything else        | never: files were lost, or older ones restored | the schedule ends; it was charged before it began    |
 
-It is open to this user only (0600) and removed when the run is over: whoever has it and the published models knows the sums.
+It is open to this user only (0600) and removed when the run is over: with the published models it tells the sums.
 """
 
 from __future__ import annotations

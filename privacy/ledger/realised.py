@@ -1,7 +1,7 @@
 """Realised: what charges cost by who really answered, where that is known. No guarantee (PRIVACY.md 14).
 
-Only noise that owners share gets more with every survivor above the schedule's floor; of all other noise a charge is what came to
-pass. Nothing here changes what is charged: it is said beside it.
+Only noise that owners share gets more with every survivor above the schedule's floor; of all other noise a charge is what
+came to pass. Nothing here changes what is charged: it is said beside it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .account import Record
 
 @dataclass(frozen=True, slots=True)
 class Realised:
-    """All of some charges as one event: by their survivors where these are `known`, at the floor where they are not (`unknown`).
+    """Some charges as one event: by their survivors where these are `known`, at the floor where they are not (`unknown`).
 
     Charges that do not depend on survivors are counted in neither.
     """

@@ -23,7 +23,7 @@ TEXT = f"""
 name = "in-turn"
 task = {{ use = "digits", model = "softmax" }}
 population = {{ owners = 4, partition = {{ use = "iid" }} }}
-rounds = {{ total = {ROUNDS}, participation = {{ use = "cyclic", cohort = 2, separation = 2 }}, deadline = "30s", attempts = 20 }}
+rounds = {{ total = {ROUNDS}, participation = {{ use = "cyclic", cohort = 2, separation = 2 }}, deadline = "30s" }}
 local = {{ use = "sgd", lr = 1.0, batch = 20 }}
 strategy = {{ use = "fedavg" }}
 evaluation = {{ every = 1 }}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_no_permitted_participation_is_longer(event: Event, seed: int) -> None:
     made, rng, bound = matrix(event), np.random.default_rng(seed), norm_by_columns(event)
     for times in range(1, event.participations + 1):
         for rounds in combinations(range(event.rounds), times):
-            if any(b - a < event.separation for a, b in zip(rounds, rounds[1:], strict=False)):
+            if any(b - a < event.separation for a, b in pairwise(rounds)):
                 continue
             directions = rng.normal(size=(times, 3))
             for each in (directions, np.ones((times, 1)), np.sign(directions[:, :1])):

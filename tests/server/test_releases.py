@@ -123,7 +123,8 @@ class Site:
             )  # fmt: skip
             known = self.checkpoint.exists()
             progress = restored(load(self.checkpoint, digest)) if known else coordinator.start(torch.zeros(DIM))
-            for progress, _ in coordinator.rounds(progress, until):
+            while progress.round < until:
+                progress, _ = coordinator.step(progress)
                 save(self.checkpoint, coordinator.checkpoint(progress, {}, {}))
             if progress.round == ROUNDS:
                 self.told.tell(ROUNDS + 1, progress.weights)
