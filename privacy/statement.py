@@ -72,7 +72,8 @@ class Sum:
             "open": self.open, "spent": _plain(self.epsilon), "delta": self.delta,
             "guaranteed": None if self.limit is None else _plain(self.limit.epsilon),
             "realised": None if self.unsaid else _plain(self.realised), "survivors_known": self.known,
-            "survivors_unknown": self.unknown, "rule": None if self.limit is None else self.limit.rule, "since": self.since, "until": self.until,
+            "survivors_unknown": self.unknown, "rule": None if self.limit is None else self.limit.rule,
+            "since": self.since, "until": self.until,
         }  # fmt: skip
 
 

@@ -77,8 +77,8 @@ def check(
 ) -> Verdict:
     """The verdict on the certificate in `content`.
 
-    `elsewhere` is a signed roster that the reader had from another place; `books` are ledgers of owners, `model` what a model file
-    holds. Raises `CertificateError` for what is not what its signers signed.
+    `elsewhere` is a signed roster that the reader had from another place; `books` are ledgers of owners, `model` what a model
+    file holds. Raises `CertificateError` for what is not what its signers signed.
     """
     found = certificate_in(content)
     binding = binding_in(found.binding)

@@ -2,9 +2,9 @@
 
     digest = SHA-256("tacit model 1\\0" | layout | "\\0" | numbers)
 
-`layout` is canonical JSON, `[[name, [sizes …]], …]` for each trained parameter, and `numbers` are these parameters in that order,
-row-major, as 32-bit little-endian floats. Names and shapes are in it, so that no number can be put elsewhere. What is not trained
-(frozen parameters, buffers) is in no certificate: a round does not send it.
+`layout` is canonical JSON, `[[name, [sizes …]], …]` for each trained parameter, and `numbers` are these parameters in that
+order, row-major, as 32-bit little-endian floats. Names and shapes are in it, so that no number can be put elsewhere. What is
+not trained (frozen parameters, buffers) is in no certificate: a round does not send it.
 
 A file is u64 length (little-endian) | JSON header | numbers. Its `layout` metadata say which tensors are trained.
 """
@@ -39,7 +39,7 @@ class Found:
 
 
 def digest_of(layout: Layout, numbers: bytes) -> str:
-    """The digest, hexadecimal, of a model with these `numbers`; raises `ModelFileError` unless they are as many as `layout` says."""
+    """The digest, hexadecimal, of a model with these `numbers`; raises `ModelFileError` unless they fit `layout`."""
     wanted = _NUMBER * sum(prod(shape) for _, shape in layout)
     if len(numbers) != wanted:
         raise ModelFileError(f"{len(numbers)} bytes of numbers; a model of this layout has {wanted}")
