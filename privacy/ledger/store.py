@@ -42,6 +42,7 @@ from .errors import (
     SignatureError,
     TakenError,
     VersionError,
+    asking,
     code_of,
     fault_of,
 )
@@ -294,14 +295,17 @@ class Store:
             raise CorruptError(self._damaged("not a ledger"))
         if version != VERSION:
             raise VersionError(
-                f"{self.path}: ledger version {version}, this program reads {VERSION}; use the version that wrote it"
+                f"{self.path}: ledger version {version}, this program reads {VERSION}; use the version that wrote it; "
+                f"{asking(self.path)}"
             )
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")  # only macOS knows the difference
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
-            raise ReadOnlyError(f"{self.path}: its disk allows no write-ahead log; put the ledger on a local disk")
+            raise ReadOnlyError(
+                f"{self.path}: its disk allows no write-ahead log; put the ledger on a local disk; {asking(self.path)}"
+            )
         connection.execute("BEGIN IMMEDIATE")
         try:
             schema = connection.execute("SELECT sql FROM sqlite_master").fetchall()
@@ -316,7 +320,8 @@ class Store:
                 self._anchor.confirm(self.path, heading.key, self._chain.number, self._digest)
             if heading.asset != asset:
                 raise AssetError(
-                    f"{self.path}: the ledger of asset {heading.asset!r}, not of {asset!r}; give each asset its own"
+                    f"{self.path}: the ledger of asset {heading.asset!r}, not of {asset!r}; give each asset its own; "
+                    f"{asking(self.path)}"
                 )
         finally:
             if connection.in_transaction:
