@@ -142,7 +142,8 @@ def _say_cost(found: Finding) -> None:
     say(f"    ε = {epsilon_text(cost.epsilon)} at δ = {small_text(cost.delta)} for one {cost.currency.unit}, "
         f"{cost.currency.relation}, against the {cost.currency.observer} ({_rests(cost)})")  # fmt: skip
     for event, count in cost.events:
-        say(f"      {count} times {mechanism(_plain(event))}")
+        words = mechanism(_plain(event))
+        say(f"      {count} times {words}" if words != "nothing" else f"      {count} more, which that pays for")
     if again.fault:
         say(f"      DOES NOT HOLD: {again.fault}")
     elif again.by != "none":
