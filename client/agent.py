@@ -126,6 +126,7 @@ class Agent:
             "certificate_expires": self._identity.expires.isoformat(),
             "assets": {name: spent(self._assets.policy, desk.store.spent()) for name, desk in self._desks.items()},
             "anchors": self.anchorage.standing,
+            "coordinator_ledger": self.anchorage.coordinator,
             "answered": self._answered,
             "last_refusals": list(self._refused),
         }

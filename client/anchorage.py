@@ -3,7 +3,7 @@
 Whoever restores an owner's whole machine restores ledgers and local anchors together; the coordinator still knows how far the
 ledgers were. It is asked before the first request, and told at most once a minute, and at the end, beside the rounds and never
 on their way. What it says counts only where this owner has signed it. So a coordinator can withhold what it
-knows, which is no help, but stop nobody whose ledger is the newest.
+knows, which is no help, but stop nobody whose ledger is the newest. The other way round, `keeping` holds the coordinator's.
 
 It learns of each ledger: how many lines it has and when they came, and 32 bytes in place of its name:
 
@@ -30,9 +30,11 @@ from ..privacy.ledger.notice import Notice
 from ..privacy.ledger.store import Store
 from ..strategies.admission import AdmissionError
 from ..strategies.anchoring import kept_in
+from ..strategies.heading import heads_in
 from ..strategies.shown import shown
-from .enrolment import EnrolmentError, anchored
+from .enrolment import EnrolmentError, anchored, headed
 from .identity import Identity
+from .keeping import Keeping
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +61,18 @@ class Anchorage:
         self._compared: set[str] = set()
         self._standing = dict.fromkeys(self._stores, _UNASKED)
         self._fault: RollbackError | None = None
+        self._keeping = Keeping(identity.home.coordinator_anchor, identity.coordinator_key)
+        self._coordinator = "not asked yet"
 
     @property
     def standing(self) -> Mapping[str, str]:
         """Which anchor held, by asset; JSON for the owner's administrator."""
         return dict(self._standing)
+
+    @property
+    def coordinator(self) -> str:
+        """What the coordinator's own ledger was found to be."""
+        return self._coordinator
 
     def check(self) -> None:
         """Raise the `RollbackError` that came up since the start, if any."""
@@ -76,10 +85,12 @@ class Anchorage:
         Where the coordinator is away, local anchors have to do, and that is logged; `tell` asks again.
         """
         self._each(self._compare)
+        self._hold_coordinator()
 
     def tell(self) -> None:
         """Tell the coordinator of every ledger that went on, each once it was compared. Raises as `compare`."""
         self._each(self._tell)
+        self._hold_coordinator()
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -123,6 +134,15 @@ class Anchorage:
             except (EnrolmentError, LedgerError, OSError) as error:
                 self._note(name, f"the local anchor held; the coordinator has no answer ({shown(str(error))})")
                 return
+
+    def _hold_coordinator(self) -> None:
+        """Hold the coordinator's ledger against what it showed before. Raises `RollbackError` where it is behind."""
+        try:
+            answer = headed(self._identity, self._keeping.kept(), self._clock(), _PATIENCE)
+            self._coordinator = self._keeping.take(heads_in(answer, self._identity.coordinator_key))
+        except (AdmissionError, EnrolmentError, OSError) as error:
+            self._coordinator = f"not known: {shown(str(error))}"
+            log.info("the coordinator's ledger: %s", self._coordinator)
 
     def _compare(self, name: str) -> None:
         self._hold(name, None)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Set
 from datetime import datetime
 from typing import Any
 
+from ..privacy.event import Nothing
 from ..privacy.ledger.account import Account
 from ..privacy.participation import Cyclic
 from ..privacy.secagg.parameters import ParameterError
@@ -245,7 +246,8 @@ def cost_faults(offer: Offer, account: Account) -> Iterator[Refusal]:
             "ledger", f"the asset's ledger holds charges for {'; '.join(foreign)}, which do not add up with this policy's",
             "the owner restores the policy's unit, relation, observer and colluders",
         )  # fmt: skip
-    if any(event != price.event for event in account.events(price.currency, offer.run)):
+    same = {price.event, Nothing()} if offer.upfront else {price.event}
+    if any(event not in same for event in account.events(price.currency, offer.run)):
         yield Refusal(
             "schedule", "a round costs something else than the earlier rounds of this run did",
             "start a new run for another schedule",
@@ -265,20 +267,29 @@ def cost_faults(offer: Offer, account: Account) -> Iterator[Refusal]:
     elif not offer.fits_life:
         yield Refusal(
             "budget-life",
-            f"with {offer.rounds - offer.charged} more rounds the asset would have used {offer.after:.1%} of its life's budget "
+            f"with {_rest(offer)} the asset would have used {offer.after:.1%} of its life's budget "
             f"ε = {offer.life_limit:g} (so far {offer.used:.1%}), {against}",
             "add noise or run fewer rounds",
         )
     elif not offer.fits_server:
         yield Refusal(
             "budget-server",
-            f"with {offer.rounds - offer.charged} more rounds this server would have cost the asset more than "
+            f"with {_rest(offer)} this server would have cost the asset more than "
             f"ε = {offer.server_limit:g}, which is what one server may cost, {against}",
             "add noise or run fewer rounds",
         )
     elif not offer.fits_run:
         yield Refusal(
             "budget-run",
-            f"{offer.rounds} rounds cost more than ε = {offer.run_limit:g}, which is what one run may cost, {against}",
+            f"{_all(offer)} more than ε = {offer.run_limit:g}, which is what one run may cost, {against}",
             "add noise or run fewer rounds",
         )
+
+
+def _all(offer: Offer) -> str:
+    return "the schedule costs" if offer.upfront else f"{offer.rounds} rounds cost"
+
+
+def _rest(offer: Offer) -> str:
+    """What of a run is still to be paid."""
+    return "the schedule" if offer.upfront else f"{offer.rounds - offer.charged} more rounds"

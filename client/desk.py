@@ -22,7 +22,7 @@ from .home import ClientHome
 from .recipes import Recipes
 from .replies import Replies
 from .running import Running
-from .session import Session
+from .session import Session, unknown_outcome
 from .turn import Circles, no_circle
 from .vault import open_vault
 from .worker import Worker
@@ -73,7 +73,7 @@ class Desk:
         )  # fmt: skip
         self.session = Session(
             self.worker, permits, self.store, Replies(home.replies / name), policy.work.attempts, circles=circles,
-            note=recipes.note, attest=attest,
+            note=recipes.note, attest=attest, realise=guard.realised if seed is None else unknown_outcome,
         )  # fmt: skip
 
     def worker(self, request: Request) -> Worker:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import ValidationError
 
 from ..privacy.ledger.notice import Notice
-from ..strategies import admission, anchoring, keyfile, roster
+from ..strategies import admission, anchoring, heading, keyfile, roster
 from ..strategies.admission import Admission
 from ..strategies.token import Token, endpoint
 from .home import ClientHome, HomeError
@@ -141,6 +141,16 @@ def anchored(identity: Identity, asset: str, notice: Notice | None, now: float, 
     context = trusting(identity.home.authority.read_text())
     asked = anchoring.request(identity.name, identity.keys.signing, now, asset, notice)
     return _ask(identity.coordinator.enrolment, context, anchoring.PATH, asked, patience)
+
+
+def headed(identity: Identity, notice: Notice | None, now: float, patience: float) -> bytes:
+    """Show the coordinator the notice of its ledger that is kept here: how far that came, unchecked.
+
+    Raises `EnrolmentError`. `patience`: seconds that it may take to answer.
+    """
+    context = trusting(identity.home.authority.read_text())
+    asked = heading.request(identity.name, identity.keys.signing, now, notice)
+    return _ask(identity.coordinator.enrolment, context, heading.PATH, asked, patience)
 
 
 def _pinned(token: Token) -> str:

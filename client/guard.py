@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
 
-from ..privacy.event import NonPrivate
+from ..privacy.event import Event, NonPrivate
 from ..privacy.ledger.account import Account
 from ..privacy.ledger.entry import Price
 from ..strategies.messages import Request
@@ -22,7 +22,7 @@ from .checks import (
     timing_faults,
     work_faults,
 )
-from .offer import Offer, offer_of
+from .offer import Offer, offer_of, realised_of
 from .policy import PolicyFrame
 from .refusal import Refusal, RefusedError, refused
 from .worker import Plan
@@ -70,7 +70,11 @@ class Guard:
         if self.policy.approve_first:
             self.approvals.require(offer)
         self.permitted(request)
-        return offer.price
+        return offer.due
+
+    def realised(self, request: Request, plan: Plan, survivors: int) -> Event | None:
+        """What so many survivors made of an attempt that was charged (see `offer.realised_of`)."""
+        return realised_of(self.policy, plan, request.recipe, survivors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@
 | `approvals.json`              | which entries were checked, signed by this owner                 | yes               |
 | `ledgers/`                    | one ledger per asset: what was spent                             | yes, above all    |
 | `anchors/`                    | how far each ledger came, unless `[ledger] anchor` names another place | yes         |
+| `coordinator.anchor`          | how far the coordinator's ledger came, as it showed                    | yes         |
 | `replies/`, `pending/`        | replies not yet acknowledged; runs that wait for approval        | yes               |
 | `recipes/`                    | what was agreed to in each run, for certificates                 | yes               |
 | `node.json`                   | the node's number at the coordinator                             | no                |
@@ -92,6 +93,11 @@ class ClientHome:
     def ledgers(self) -> Path:
         """The folder of ledgers."""
         return self.root / "ledgers"
+
+    @property
+    def coordinator_anchor(self) -> Path:
+        """How far the coordinator's ledger came."""
+        return self.root / "coordinator.anchor"
 
     @property
     def anchors(self) -> Path:

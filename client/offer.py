@@ -4,6 +4,9 @@ The owner believes no number that the server could have chosen in its own favour
 
 - The event is that of the owner's own observer, at the smallest cohort that the owner permits. Shares of noise have the
   variance that the request makes them, of which only so many are counted.
+- Noise that is correlated over rounds is one event of the whole schedule, charged with the first request, and the other rounds
+  are free: of the rounds that the schedule has this owner in, as far apart as it says, which `checks.round_faults` sees to. A
+  second attempt of a round is one of them: whoever adds such noise, and is trusted with it, releases one attempt a round.
 - No draw of owners amplifies. The server made the draw; and an owner who is charged when it is asked, and only then, pays for
   a round that it knows it was drawn for. Who counts on a draw has to pay for every round, asked or not.
 
@@ -30,7 +33,7 @@ from ..privacy.accounting.figures import account_within
 from ..privacy.accounting.multiset import multiset
 from ..privacy.accounting.relation import AccountingError
 from ..privacy.claim import ClaimError, event_of
-from ..privacy.event import EventError, NonPrivate, to_json
+from ..privacy.event import Event, EventError, NonPrivate, Nothing, to_json
 from ..privacy.ledger.account import Account
 from ..privacy.ledger.entry import Price
 from ..privacy.participation import PARTICIPATIONS, Participation, ParticipationError, repeated
@@ -47,9 +50,10 @@ from .worker import Plan
 class Offer:
     """What a run asks of an asset, its price a round, and its cost beside what was spent.
 
-    `rounds`   how many releases the cost is of: those that the schedule may ask this owner for, or those charged so far
-               and one more, where that is more (attempts that were tried again)
-    `charged`  how many releases of this run were charged already
+    `rounds`   how many times `price` the cost is: the rounds that the schedule may ask this owner for, or those charged so far
+               and one more, where that is more (attempts that were tried again); 1 where `price` is that of the schedule
+    `charged`  how many of these were charged already
+    `upfront`  whether `price` is that of the whole schedule
     `used`, `after`  the fraction of the life's budget that was charged so far, and with the rest of the run
     """
 
@@ -68,6 +72,14 @@ class Offer:
     after: float
     server_limit: float = math.inf
     fits_server: bool = True
+    upfront: bool = False
+
+    @property
+    def due(self) -> Price:
+        """What this attempt is charged."""
+        if self.upfront and self.charged:
+            return replace(self.price, event=Nothing(), delta_extra=0.0)
+        return self.price
 
     @property
     def epsilon(self) -> float:
@@ -119,24 +131,35 @@ def participation_of(recipe: Recipe) -> Participation:
     return found
 
 
+def schedule_of(plan: Plan, recipe: Recipe) -> Schedule:
+    """The schedule that a recipe belongs to, as its owner traces it; raises `RefusedError`."""
+    return Schedule(plan.pipeline, participation_of(recipe), recipe.terms.population, recipe.terms.rounds)
+
+
 def price_of(policy: PolicyFrame, plan: Plan, recipe: Recipe) -> Price:
-    """What one attempt of one round costs, at the owner's floor; raises `RefusedError` where no sound claim exists."""
+    """What one attempt of one round costs, at the owner's floor, or the whole schedule where its rounds are one event.
+
+    Raises `RefusedError` where no sound claim exists.
+    """
     final = plan.pipeline.final
     currency = policy.currency
-    schedule = Schedule(plan.pipeline, participation_of(recipe), recipe.terms.population, recipe.terms.rounds)
+    schedule = schedule_of(plan, recipe)
     rule = schedule.rule(currency.relation)
     if rule is not None and not rule.allowed:
         raise RefusedError(f"no claim for {currency.unit}, {currency.relation}: {rule.why}", "claim")
     floor = replace(final, least=min(final.least, policy.smallest_cohort))
     try:
-        event = event_of(floor, currency.observer)
+        if schedule.upfront:
+            event = schedule.round_events(currency.observer, currency.relation)[1]
+        else:
+            event = event_of(floor, currency.observer)
     except (ClaimError, EventError) as error:
         raise RefusedError(f"no claim: {error}", "claim") from error
     shared = bool(final.noise) and final.noise[0].place == "shared"
     return Price(
         currency,
         event,
-        min(1.0, final.delta_extra),
+        min(1.0, schedule.delta_extra() if schedule.upfront else final.delta_extra),
         adversary=(
             "honest"
             if any(noise.place == "server" for noise in final.noise)
@@ -146,6 +169,17 @@ def price_of(policy: PolicyFrame, plan: Plan, recipe: Recipe) -> Price:
         ),
         basis="computational" if shared and final.masked else "statistical",
     )
+
+
+def realised_of(policy: PolicyFrame, plan: Plan, recipe: Recipe, survivors: int) -> Event | None:
+    """What so many survivors made of an attempt, for the owner's own observer; None where they do not matter or no claim is.
+
+    No guarantee: the charge stays at the floor (PRIVACY.md 14).
+    """
+    try:
+        return schedule_of(plan, recipe).realised(policy.currency.observer, survivors)
+    except (ClaimError, EventError):
+        return None
 
 
 def offer_of(
@@ -159,9 +193,12 @@ def offer_of(
             f"nothing would be private from the {observer}: {price.event.reason}", "claim",
             "add noise that this observer cannot see behind, own-gaussian for one",
         )  # fmt: skip
-    charged = sum(account.events(price.currency, request.run).values())
-    planned = participation_of(request.recipe).times(request.recipe.terms.rounds)
-    rounds = max(planned, charged + 1)
+    upfront, before = schedule_of(plan, request.recipe).upfront, account.events(price.currency, request.run)
+    if upfront:
+        charged, rounds = min(1, before.get(price.event, 0)), 1
+    else:
+        charged = sum(before.values())
+        rounds = max(participation_of(request.recipe).times(request.recipe.terms.rounds), charged + 1)
     try:
         life, rest = Life(policy, account, price.event), rounds - charged
         used, fits_life = life.used, life.affords(price.event, rest, price.delta_extra)
@@ -176,7 +213,7 @@ def offer_of(
     return Offer(
         request.run, asset, request.recipe, price, rounds, charged, policy.delta, policy.run_limit, fits_run,
         policy.epsilon, fits_life, used, life.used,
-        math.inf if policy.epsilon_server is None else policy.epsilon_server, fits_server,
+        math.inf if policy.epsilon_server is None else policy.epsilon_server, fits_server, upfront,
     )  # fmt: skip
 
 

@@ -25,11 +25,12 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
+from ..privacy.event import Event
 from ..privacy.ledger.account import Account, Record
 from ..privacy.ledger.entry import Address, EntryError, Price
 from ..privacy.ledger.errors import CorruptError, LedgerError, TakenError
@@ -71,20 +72,29 @@ def _unnoted(run: str, recipe: Recipe) -> None:
     return
 
 
+def unknown_outcome(request: Request, plan: Plan, survivors: int) -> Event | None:
+    """What an owner notes of survivors that notes nothing."""
+    return None
+
+
+Realise: TypeAlias = Callable[[Request, Plan, int], Event | None]
+
+
 class Session:
     """What one owner does with the requests for one asset, whoever sends them and however often.
 
     `worker(request)` is the owner's half of the run that a request belongs to; it raises `RefusedError` for what it does not
     know and looks at no example. `attempts` is the most that one round may charge. `step` is called with the name of each
     step before the next one: the place to stop a process in a test. `circles` gives the cohort of a masked attempt as this
-    owner knows it. `note` is told each recipe before its charge; `attest` gives the signed statement of what a run cost.
+    owner knows it. `note` is told each recipe before its charge; `attest` gives the signed statement of what a run cost;
+    `realise` says what the survivors of a masked attempt made of its event, which the ledger notes and never charges by.
     Threads may share a session; requests take turns.
     """
 
     def __init__(
         self, worker: Callable[[Request], Worker], policy: Policy, store: Store, replies: Replies, attempts: int,
         step: Moment = _nowhere, circles: Circles = no_circle, note: Callable[[str, Recipe], None] = _unnoted,
-        attest: Callable[[str], bytes] = no_statement,
+        attest: Callable[[str], bytes] = no_statement, realise: Realise = unknown_outcome,
     ) -> None:  # fmt: skip
         """Goes on from what the folder holds; raises `LedgerError` where that is newer than the ledger."""
         self._worker = worker
@@ -96,6 +106,7 @@ class Session:
         self._circles = circles
         self._note = note
         self._attest = attest
+        self._realise = realise
         self._turns: dict[Address, _Seat] = {}
         self._lock = threading.Lock()
         self._settle()
@@ -164,7 +175,7 @@ class Session:
             return self._again(known, digest)
         self._step("reserved")
         for turn in seats:
-            return self._begun(address, number, worker.owner, turn, digest)
+            return self._begun(address, number, worker.owner, turn, digest, request, plan)
         return self._fresh(number, worker, request, plan)
 
     def _certified(self, asked: Certify) -> bytes:
@@ -185,10 +196,12 @@ class Session:
             raise RefusedError(f"the request is for owner {request.owner}; this is owner {circle.index}", "address")
         return [Turn(request, plan, circle, worker.entropy, lambda: contribution(worker, request, plan)[0])]
 
-    def _begun(self, address: Address, number: int, owner: int, turn: Turn, digest: str) -> bytes:
+    def _begun(
+        self, address: Address, number: int, owner: int, turn: Turn, digest: str, request: Request, plan: Plan
+    ) -> bytes:
         """The answer to the request of a masked attempt; the earlier attempts of its run end here."""
         self._end(address.run)
-        seat = _Seat(number, owner, turn)
+        seat = _Seat(number, owner, turn, lambda survivors: self._realise(request, plan, survivors))
         reply = turn.begin().to_bytes()
         seat.answers[1] = digest, reply
         self._turns[address] = seat
@@ -217,9 +230,20 @@ class Session:
             if step.number == VECTOR and not self._kept(seat.number, reply, step.round, step.run):
                 reply = _failed(seat, step, "this owner's disk did not take the reply")
         seat.answers[step.number] = digest, reply
+        self._survived(seat)
         if step.number > VECTOR and VECTOR in seat.answers:
             seat.answers[VECTOR] = seat.answers[VECTOR][0], None  # the vector is in the sum, and as large as the model
         return reply
+
+    def _survived(self, seat: _Seat) -> None:
+        """Note who survived, once it is agreed. Nothing depends on it, so nothing stops where the disk does not take it."""
+        event = seat.realise(seat.turn.survivors) if seat.turn.survivors else None
+        if event is None:
+            return
+        try:
+            self._store.survived(seat.number, seat.turn.survivors, event)
+        except LedgerError as error:
+            log.warning("how many survived cannot be noted: %s", error)
 
     def _noted(self, request: Request) -> None:
         try:
@@ -319,6 +343,7 @@ class _Seat:
     number: int
     owner: int
     turn: Turn
+    realise: Callable[[int], Event | None]
     answers: dict[int, tuple[str, bytes | None]] = field(default_factory=dict, repr=False)
     over: Code | None = None
 

@@ -55,7 +55,7 @@ class Turn:
     def __init__(
         self, request: Request, plan: Plan, circle: Circle, entropy: Entropy, vector: Callable[[], Tensor]
     ) -> None:
-        self._request, self._vector, self._over = request, vector, False
+        self._request, self._vector, self._over, self._unmasked = request, vector, False, False
         self._ring = plan.pipeline.final.ring
         stream = entropy.stream("secagg", request.round, owner=request.owner, attempt=request.attempt)
         try:
@@ -85,7 +85,14 @@ class Turn:
             case 5:
                 return self._taken(step, lambda: self._owner.agree(step.payload))
             case _:
-                return self._taken(step, lambda: self._owner.unmask(step.payload))
+                reply = self._taken(step, lambda: self._owner.unmask(step.payload))
+                self._unmasked = True
+                return reply
+
+    @property
+    def survivors(self) -> int:
+        """How many owners are in the sum, as this one signed it and enough others did; 0 before."""
+        return self._owner.survivors if self._unmasked else 0
 
     def end(self) -> None:
         """Answer nothing more: what went wrong here must not be tried again with the same secrets."""

@@ -47,6 +47,7 @@ def command(
 ) -> None:
     """Insert canaries into a simulated run and try to tell which took part: does the claimed ε survive?
 
+    A run is audited by its configuration, which is trained anew with canaries in it: the run's own model has nothing to guess.
     Prints a 95 % lower bound on ε, the largest that it could have shown, and how well members are told from others. Exit code
     1 where the bound exceeds the claim; 0 where it does not, or had no power to.
 
@@ -99,12 +100,13 @@ def reproduction(what: Path, canaries: int, view: Sight, seed: int, settings: li
 
 def show(told: Mapping[str, Any], page: Path | None) -> None:
     """The audit on a terminal."""
-    from ..simulation.audits.words import overall, verdict_sentence
+    from ..simulation.audits.words import ANEW, overall, verdict_sentence
     from ..simulation.numerals import epsilon_text, lower_text, small_text
     from .screen import out, say, table
 
     claim, views = told["claim"], told["views"]
     say(f"{told['canaries']} canary {claim['unit']}s in {told['rounds']} rounds, observer {claim['observer']}")
+    say(ANEW)
     for note in told["notes"]:
         say(note)
     rows = [

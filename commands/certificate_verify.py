@@ -42,6 +42,12 @@ def command(
             "--ledger", metavar="FILE", help="An owner's ledger or its export; repeatable.", show_default=False
         ),
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model", metavar="FILE", help="`model.safetensors`: whether it is the run's.", show_default=False
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check every signature, work out every ε again in two ways, and say what is shown by that and what is not. Offline.
@@ -55,13 +61,15 @@ def command(
     from ..privacy.ledger.errors import LedgerError
     from ..privacy.ledger.reader import read
     from ..strategies.certificate import check
+    from ..strategies.modelfile import ModelFileError, found_in
     from .screen import show_json
 
     content = file.read_bytes()
     try:
         elsewhere = None if roster is None else roster.read_text(encoding="utf-8")
-        found = check(content, elsewhere, [read(path) for path in ledger or ()])
-    except (CertificateError, LedgerError, UnicodeDecodeError) as error:
+        held = None if model is None else found_in(model)
+        found = check(content, elsewhere, [read(path) for path in ledger or ()], held)
+    except (CertificateError, LedgerError, ModelFileError, UnicodeDecodeError) as error:
         if not as_json:
             raise FailedError(f"{file}: does not hold: {error}") from error
         show_json({"holds": False, "faults": [str(error)]})
@@ -111,6 +119,8 @@ def _show(file: Path, found: Verdict) -> None:
     held = ", ".join(found.ledgers)
     say("  " + (f"the ledger of {held}: it has these charges, and came to the head that is named" if held
                 else "not the ledgers: their heads are signed here; give their exports with --ledger"))  # fmt: skip
+    say("  " + ("the model: the file that you gave holds the numbers that the run ended with" if found.model
+                else "not the model: its digest is signed here; give the file with --model"))  # fmt: skip
     for words, lines in (
         ("Attested by who signed, and shown by nothing here", _ATTESTED),
         ("Not protected", _UNPROTECTED),
@@ -132,7 +142,8 @@ def _say_cost(found: Finding) -> None:
     say(f"    ε = {epsilon_text(cost.epsilon)} at δ = {small_text(cost.delta)} for one {cost.currency.unit}, "
         f"{cost.currency.relation}, against the {cost.currency.observer} ({_rests(cost)})")  # fmt: skip
     for event, count in cost.events:
-        say(f"      {count} times {mechanism(_plain(event))}")
+        words = mechanism(_plain(event))
+        say(f"      {count} times {words}" if words != "nothing" else f"      {count} more, which that pays for")
     if again.fault:
         say(f"      DOES NOT HOLD: {again.fault}")
     elif again.by != "none":
@@ -155,6 +166,7 @@ def _row(found: Verdict) -> dict[str, Any]:
         "holds": found.holds, "faults": list(found.faults), "notes": list(found.notes), "run": found.binding.run,
         "certificate": found.binding.to_json(), "owners": [_owner(each) for each in found.owners],
         "claims": [_again(each) for each in found.claims], "keys_known": list(found.known), "ledgers": list(found.ledgers),
+        "model": found.model,
         "verified": ["signatures", "arithmetic", "agreement"] if found.holds else [], "attested": list(_ATTESTED),
         "not_protected": list(_UNPROTECTED),
     }  # fmt: skip

@@ -68,7 +68,8 @@ def _show(found: Preview) -> None:
             ("asset so far", f"{offer.used:.1%}", f"of ε = {_epsilon(offer.life_limit)}"),
             ("asset after it", f"{offer.after:.1%}", f"of ε = {_epsilon(offer.life_limit)}"),
         ]
-        title = f"{offer.rounds} rounds at δ = {offer.delta:g}, per {currency.unit}, {currency.relation}, "
+        what = "the whole schedule" if offer.upfront else f"{offer.rounds} rounds"
+        title = f"{what} at δ = {offer.delta:g}, per {currency.unit}, {currency.relation}, "
         title += f"against the {currency.observer}"
         out().print(table(("what", "costs", "at most"), rows, left=1, title=title))
     if found.asset is not None and found.ledger is None:

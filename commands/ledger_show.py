@@ -29,7 +29,8 @@ def command(
 
     `spent` is ε of all charges as if they had been fixed beforehand, an upper bound. `guaranteed` is what is enforced: by a
     filter, whatever servers and runs made of what came out; by a quota, for releases that were fixed. Charges whose outcome is
-    not known (`open`) count in full.
+    not known (`open`) count in full. `realised` is ε by the owners who really answered, where these share the noise: no
+    guarantee, because nobody promised that so many would.
 
     Example: `tacit ledger show --dir agent --plot spent.svg`
     """
@@ -69,10 +70,11 @@ def _show(place: Place, found: Statement) -> None:
     if not rows:
         say("  nothing was charged")
         return
-    head = ("", "what was released", "charges", "open", "spent ε", "δ", "guaranteed ε", "by")
+    head = ("", "what was released", "charges", "open", "spent ε", "realised ε", "δ", "guaranteed ε", "by")
     out().print(table(head, rows, left=2))
     for currency in dict.fromkeys(each.currency for each in found.asset.sums):
         say(f"  ε for one {currency.unit}, {currency.relation}, against the {currency.observer}")
+    say("  realised: by who really answered; no guarantee" + _unknown(found.asset))
     for words in found.over:
         say(f"  over its budget: {words}")
     for standing in book.account.history()[1:]:
@@ -86,11 +88,21 @@ def _rows(name: str, part: Part) -> list[tuple[str, ...]]:
     return [
         (
             name, mechanism(each.to_json()["event"]), str(each.charges), str(each.open), epsilon_text(each.epsilon),
-            small_text(each.delta), "not said" if each.limit is None else epsilon_text(each.limit.epsilon),
+            "unknown" if each.unsaid else epsilon_text(each.realised), small_text(each.delta),
+            "not said" if each.limit is None else epsilon_text(each.limit.epsilon),
             "" if each.limit is None else each.limit.rule,
         )
         for each in part.sums
     ]  # fmt: skip
+
+
+def _unknown(part: Part) -> str:
+    known, unknown = (sum(getattr(each, what) for each in part.sums) for what in ("known", "unknown"))
+    return (
+        f". Of {unknown} of {known + unknown} charges that is not known here; they count at the floor"
+        if unknown
+        else ""
+    )
 
 
 def _limits(limits: Any) -> str:

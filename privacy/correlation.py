@@ -69,12 +69,17 @@ def column(correlation: Correlation, rounds: int) -> NDArray[np.float64]:
 class Memory:
     """What a schedule's noise was so far: the last wₜ (banded), or Σ_j decay^(j−1) w_{t−j} for every decay (BLT).
 
-    A coordinator keeps one a run; whoever has none starts at round 1 again, and draws the same from the same streams.
+    A coordinator keeps one a run. Whoever has none starts at round 1 again, and draws the same from the same streams; where
+    streams cannot be made again, nobody can, and the schedule ends. Secret: with what was published it gives the sums away.
     """
 
     round: int = 0
     rows: list[Integers] = field(default_factory=list, repr=False)
     buffers: list[NDArray[np.float64]] = field(default_factory=list, repr=False)
+
+    def copy(self) -> Memory:
+        """The same, which goes on by itself; rounds put new arrays in place of the old ones."""
+        return Memory(self.round, list(self.rows), list(self.buffers))
 
 
 def noise(correlation: Correlation, draw: Callable[[int], Integers], round: int, memory: Memory) -> Integers:

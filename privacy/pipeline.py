@@ -101,8 +101,18 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the true number of survivors made of a release's event. No guarantee: the price stays that of the floor."""
+
+    survivors: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """An opaque aggregate with its price. `ledger.open(release)` charges first, then reveals.
+
+    `outcome` is given where owners share the noise, so that survivors matter (PRIVACY.md 14).
 
     A discipline of our own code, not a security boundary (PRIVACY.md, Claims).
     """
@@ -111,6 +121,7 @@ class Release:
     round: int
     attempt: int
     _reveal: Callable[[], Opened] = field(repr=False)
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Recomputation: the ε of a signed cost worked out again from its events, by two programs that share no code.
 
 The first is Tacit's own accountant. The second takes the events as they are: dp-accounting's PLD where that supports all of
-them, else its RDP; for Skellam and shared discrete Gaussian noise, which it does not know, the published RDP formulas below
-with dp-accounting's conversion. Where neither applies the answer is no: an ε that cannot be checked is not confirmed.
+them (correlated noise is the Gaussian that its explicit matrix makes of it, `columns`), else its RDP; for Skellam and shared
+discrete Gaussian noise, which it does not know, the published RDP formulas below with dp-accounting's conversion. Where neither
+applies the answer is no: an ε that cannot be checked is not confirmed.
 
 | second | held against each other                                                                             |
 |--------|-----------------------------------------------------------------------------------------------------|
@@ -20,7 +21,10 @@ from typing import Any, Literal, TypeAlias
 from .accounting.figures import account_within
 from .accounting.relation import AccountingError
 from .claim import Adversary, Basis
+from .columns import norm_by_columns
 from .event import (
+    BandedMatrix,
+    BufferedLinearToeplitz,
     Composed,
     DiscreteGaussian,
     Event,
@@ -171,6 +175,8 @@ def _theirs(event: Event, relation: Relation) -> Any:
             return dp_event.PoissonSampledDpEvent(rate, dp_event.GaussianDpEvent(noise))
         case TruncatedPoisson(rate, cap, population, Gaussian(noise)):
             return dp_event.TruncatedSubsampledGaussianDpEvent(population, rate, cap, noise)
+        case BandedMatrix(noise) | BufferedLinearToeplitz(noise):
+            return dp_event.GaussianDpEvent(noise / norm_by_columns(event) / factor)
         case Repeated(of, count):
             return dp_event.SelfComposedDpEvent(_theirs(of, relation), count)
         case Composed(parts):

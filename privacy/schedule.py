@@ -61,6 +61,16 @@ class Schedule:
         known = observer.colluders + (observer.who == "owners")
         return self.participation.amplified(event, self.population, known), event
 
+    def realised(self, observer: Observer, survivors: int) -> Event | None:
+        """The event of one round in which so many owners shared the noise; None where survivors do not matter.
+
+        No guarantee: nobody promised that so many would answer (PRIVACY.md 14).
+        """
+        signal = self.pipeline.final
+        if not signal.noise or signal.noise[0].place != "shared":
+            return None
+        return event_of(replace(signal, least=survivors), observer)
+
     @property
     def upfront(self) -> bool:
         """Whether all rounds are one event, charged as a whole however many of them are run."""

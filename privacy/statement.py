@@ -4,6 +4,7 @@
 |------------|--------------------------------------------------------------------------------------------------------|
 | spent      | ε of everything that was charged, at the floor of each schedule, as if all of it had been fixed before |
 | guaranteed | what is enforced, whatever servers and runs made of what came out (PRIVACY.md 14)                      |
+| realised   | spent, by who really answered where that was noted, and at the floor where not; no guarantee           |
 
 Only the second is a guarantee where anything reacted to what was released. Charges of different currencies never add up.
 """
@@ -25,6 +26,7 @@ from .ledger.allowance import Allowed, Limit, Scope
 from .ledger.currency import Currency
 from .ledger.entry import Reserved
 from .ledger.reader import Book
+from .ledger.realised import realised
 
 USUAL = 1e-5  # δ where nobody has said one
 _KEPT = 15 / 16  # of δ for the events; the rest is for what the noise's samplers err by
@@ -35,7 +37,8 @@ _POINTS = 300
 class Sum:
     """What charges of one currency add up to; `open` of them without a known outcome, which count in full all the same.
 
-    `epsilon` is at `delta`, ∞ where nothing is private or nothing can be said; `limit` is what was allowed.
+    `epsilon` is at `delta`, ∞ where nothing is private or nothing can be said; `limit` is what was allowed. `realised` is ε
+    by the survivors, where owners share the noise: of `known` charges these were noted, `unknown` ones count at the floor.
     """
 
     currency: Currency
@@ -47,6 +50,14 @@ class Sum:
     limit: Limit | None
     since: int
     until: int
+    realised: float
+    known: int
+    unknown: int
+
+    @property
+    def unsaid(self) -> bool:
+        """Whether it matters who survived, and nothing is known of that."""
+        return self.unknown > 0 and self.known == 0
 
     @property
     def over(self) -> bool:
@@ -60,7 +71,9 @@ class Sum:
             "colluders": self.currency.observer.colluders, "event": to_json(self.event), "charges": self.charges,
             "open": self.open, "spent": _plain(self.epsilon), "delta": self.delta,
             "guaranteed": None if self.limit is None else _plain(self.limit.epsilon),
-            "rule": None if self.limit is None else self.limit.rule, "since": self.since, "until": self.until,
+            "realised": None if self.unsaid else _plain(self.realised), "survivors_known": self.known,
+            "survivors_unknown": self.unknown, "rule": None if self.limit is None else self.limit.rule,
+            "since": self.since, "until": self.until,
         }  # fmt: skip
 
 
@@ -133,11 +146,15 @@ def spent(
     """
     if not account.events(currency, run, server):
         return 0.0
+    return _bound(account.event(currency, run, server), currency, delta, account.delta_extra(currency, run, server))
+
+
+def _bound(event: Event, currency: Currency, delta: float, extra: float) -> float:
     try:
-        found = epsilon_by_rdp(multiset(account.event(currency, run, server)), currency.relation, delta * _KEPT)
+        found = epsilon_by_rdp(multiset(event), currency.relation, delta * _KEPT)
     except (AccountingError, EventError):
         return math.inf
-    beside = (1 + math.exp(min(found, 700.0))) * account.delta_extra(currency, run, server)
+    beside = (1 + math.exp(min(found, 700.0))) * extra
     return found if beside <= delta * (1 - _KEPT) else math.inf
 
 
@@ -169,11 +186,13 @@ def _sums(account: Account, scope: Scope, run: str | None = None, server: str | 
         epsilon = spent(account, currency, delta, run, server)
         if limit is not None and epsilon > limit.epsilon:  # Rényi's bound is loose; quotas are kept by a tighter one
             epsilon = min(epsilon, _tight(account, currency, delta, run, server))
+        became, extra = realised(mine), account.delta_extra(currency, run, server)
+        by_survivors = min(_bound(became.event, currency, delta, extra), epsilon) if became.known else epsilon
         times = [each.reserved.time for each in mine]
         sums.append(
             Sum(
                 currency, account.event(currency, run, server), len(mine), sum(each.reply is None for each in mine), epsilon,
-                delta, limit, min(times), max(times),
+                delta, limit, min(times), max(times), by_survivors, became.known, became.unknown,
             )
         )  # fmt: skip
     return tuple(sums)

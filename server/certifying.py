@@ -37,9 +37,11 @@ from ..strategies import roster
 from ..strategies.essence import essence
 from ..strategies.federation import Federation
 from ..strategies.messages import Reply
+from ..strategies.modelfile import digest_of
 from ..strategies.roster import Roster
 from ..strategies.steps import Certify
 from ..strategies.transport import Transport
+from ..tasks.task import initial
 from .runs import ServedRun
 from .whole import write_whole
 
@@ -84,7 +86,7 @@ class Notary:
         recipe = federation.recipe(federation.pipeline.at(federation.pipeline.initial()))
         binding = Binding(
             run=run.name, config=federation.config.digest(), recipe=essence(recipe), code=recipe.terms.code,
-            rounds=rounds, charges=charges, model=digest_of(weights), seeded=order.seed is not None,
+            rounds=rounds, charges=charges, model=_model(federation, weights), seeded=order.seed is not None,
             claims=tuple(costs(federation, charges, order.seed)), head=Head(store.heading.identity, head, digest.hex()),
             statements=tuple((number, each.digest) for number, each in found.items()), missing=tuple(missing),
             roster=hashlib.sha256(text.encode()).hexdigest(), key=self.key.public_key().public_bytes_raw().hex(),
@@ -111,9 +113,11 @@ def costs(federation: Federation, charges: int, seed: int | None) -> Iterable[Co
         yield priced(currency, claim.adversary, claim.basis, events, extra, federation.delta)
 
 
-def digest_of(weights: Tensor) -> str:
-    """SHA-256 of a model's numbers `[d]` as 32-bit little-endian floats, hexadecimal."""
-    return hashlib.sha256(weights.detach().cpu().numpy().astype("<f4").tobytes()).hexdigest()
+def _model(federation: Federation, weights: Tensor) -> str:
+    """The digest of the task's model with these trained numbers `[d]`."""
+    slots = federation.task.trainable(initial(federation.task, 0)).layout
+    numbers = weights.detach().cpu().numpy().astype("<f4").tobytes()
+    return digest_of([(slot.name, slot.shape) for slot in slots], numbers)
 
 
 def _given(run: str, number: int, reply: Reply | None, keys: Mapping[int, bytes]) -> Signed | Missing:

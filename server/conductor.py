@@ -37,6 +37,7 @@ from .authority import pin_of
 from .certifying import Notary
 from .control import COORDINATOR
 from .flower import Address
+from .heads import confirm
 from .home import ServerHome, anchor_file
 from .members import Members
 from .metrics import Metrics
@@ -80,6 +81,7 @@ class Conductor:
                 if run is None:
                     time.sleep(_IDLE)
                     continue
+                confirm(store, self._home.shown, notary.key.public_key())  # owners keep its anchor too
                 try:
                     perform(run, self._members, self._address, bell, store, self._seed, self._metrics, notary)
                 except SuperLinkError as error:

@@ -9,23 +9,26 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from ..privacy.claim import ClaimError
 from ..privacy.correlation import Memory
 from ..privacy.entropy import Entropy
 from ..privacy.event import Event, Nothing
 from ..privacy.ledger.memory import BudgetError, Ledger
-from ..privacy.pipeline import Env, Pipeline, State
+from ..privacy.pipeline import Env, Opened, Outcome, Pipeline, State
 from ..privacy.stages.measure import Estimate, estimates
 from ..strategies.federation import Federation
 from ..strategies.messages import Request
 from ..strategies.transport import Transport
 from .checkpoint import Checkpoint
-from .phases import Phases, Protocol, plain_round
+from .phases import Phases, plain_round
+from .phases import Protocol as Asking
+from .releases import Released, ReleaseError, lost
 from .tally import Tally
 
 
@@ -69,19 +72,32 @@ class Round:
     measured: Mapping[str, Estimate] = field(default_factory=dict)
 
 
+class Keeper(Protocol):
+    """Where the newest release is kept while noise depends on that of earlier rounds; see `releases`."""
+
+    def newest(self) -> Released | None:
+        """The newest release; None before the first. Raises `ReleaseError` where nobody knows."""
+        ...
+
+    def keep(self, released: Released) -> None:
+        """Make `released` the newest; on the disk when this returns."""
+        ...
+
+
 class Coordinator:
     """`total` rounds of one federation over one transport, paid from one ledger.
 
     `first(round)` is the first attempt number of a round: above 0 where an earlier process released that round and was
     killed before its checkpoint, so that no attempt is released twice (PRIVACY.md 16). `protocol` is how one attempt asks its
     owners and comes by their sum. `again(left)` says whether another attempt is made where one came to nothing, after a
-    pause if need be; `name(owner)` is what the operator calls an owner.
+    pause if need be; `name(owner)` is what the operator calls an owner. `keeper` is needed where noise depends on that of
+    earlier rounds and nobody can draw it again.
     """
 
     def __init__(
         self, federation: Federation, transport: Transport, ledger: Ledger, entropy: Entropy, run: str, total: int,
-        first: Callable[[int], int] = _first, protocol: Protocol = plain_round,
-        again: Callable[[int], bool] = _at_once, name: Callable[[int], str] = str,
+        first: Callable[[int], int] = _first, protocol: Asking = plain_round,
+        again: Callable[[int], bool] = _at_once, name: Callable[[int], str] = str, keeper: Keeper | None = None,
     ) -> None:  # fmt: skip
         self._federation = federation
         self._transport = transport
@@ -94,11 +110,12 @@ class Coordinator:
         self._protocol = protocol
         self._again, self._name = again, name
         self._event = federation.round_event(federation.pipeline)
-        self._memory = Memory()  # of noise that depends on earlier rounds'; made again from the seed after a restart
-        if federation.schedule.upfront and not entropy.seeded:
+        self._memory = Memory()  # of noise that depends on earlier rounds'; made again from a seed, or else kept
+        self._keeper = keeper
+        if federation.schedule.upfront and not entropy.seeded and keeper is None:
             raise RoundError(
-                "correlated-gaussian runs in simulations only: a coordinator that was killed between a release and its "
-                "checkpoint would release a round twice under the same noise; use central-gaussian"
+                "correlated-gaussian without a place to keep its releases: a coordinator that was killed between a release "
+                "and its checkpoint would release a round twice; give a keeper"
             )
 
     def start(self, weights: Tensor) -> Progress:
@@ -117,25 +134,74 @@ class Coordinator:
         started = time.perf_counter()
         number = progress.round + 1
         concrete = self._federation.pipeline.at(progress.pipeline)
-        event = self._afforded(number, concrete)
-        sampled, attempt, summed = self._sum(progress, number, concrete)
-        env = Env(self._entropy, number, attempt, survivors=summed.owners, memory=self._memory)
-        opened = self._ledger.open(concrete.release(summed.total, env, event))
-        mean = opened.total.to(torch.float32) / self._denominator(summed)
+        released, event = self._kept(number)
+        if released is None:
+            event = self._afforded(number, concrete)
+            sampled, attempt, summed = self._sum(progress, number, concrete)
+            released = self._release(number, attempt, sampled, summed, concrete, event)
+        opened, present = released.opened, len(released.owners)
+        mean = opened.total.to(torch.float32) / self._denominator(present)
         algorithm = self._federation.algorithm
         weights, state = algorithm.apply(progress.weights, progress.algorithm, mean, number, self._total)
         after = Progress(number, weights, state, concrete.learn(progress.pipeline, opened))
         seconds = time.perf_counter() - started
         norm = float(torch.linalg.vector_norm(mean))
-        measured = estimates(concrete, opened, self._present(summed))
+        measured = estimates(concrete, opened, self._present(present))
         return after, Round(
-            number, attempt, sampled, len(summed.owners), seconds, norm, progress.pipeline, event, measured
+            number, released.attempt, released.sampled, present, seconds, norm, progress.pipeline, event, measured
         )
+
+    def _kept(self, number: int) -> tuple[Released | None, Event]:
+        """The release of round `number` by an earlier process, if it came so far, and its price; brings the noise up.
+
+        Raises `ReleaseError` where what is kept is of another round: the schedule ends.
+        """
+        if self._keeper is None:
+            return None, Nothing()
+        kept = self._keeper.newest()
+        last = 0 if kept is None else kept.round
+        if last not in (number - 1, number):
+            raise ReleaseError(lost(f"the checkpoint is of round {number - 1}, and the last release of round {last}"))
+        self._memory = Memory() if kept is None else kept.memory.copy()
+        if kept is None or last < number:
+            return None, Nothing()
+        prices = {(entry.round, entry.attempt): entry.event for entry in self._ledger.entries}
+        return kept, prices[number, kept.attempt]
+
+    def _release(
+        self, number: int, attempt: int, sampled: int, summed: Tally, concrete: Pipeline, event: Event
+    ) -> Released:
+        """Charge the sum and open it; where noise depends on earlier rounds', it is kept before the charge is committed."""
+        env = Env(self._entropy, number, attempt, survivors=summed.owners, memory=self._memory)
+        release = replace(concrete.release(summed.total, env, event), outcome=self._outcome(concrete, summed))
+
+        def released(opened: Opened) -> Released:
+            return Released(number, attempt, sampled, summed.owners, opened, self._memory)
+
+        if self._keeper is None:
+            return released(self._ledger.open(release))
+        keeper = self._keeper
+
+        def reveal() -> Opened:
+            opened = release._reveal()
+            keeper.keep(released(opened))
+            return opened
+
+        return released(self._ledger.open(replace(release, _reveal=reveal)))
+
+    def _outcome(self, concrete: Pipeline, summed: Tally) -> Outcome | None:
+        """What the survivors made of a round's event, where they share the noise."""
+        federation, present = self._federation, len(summed.owners)
+        try:
+            event = replace(federation.schedule, pipeline=concrete).realised(federation.observer, present)
+        except ClaimError:  # nothing can be said of the charge either
+            return None
+        return None if event is None else Outcome(present, event)
 
     def _afforded(self, number: int, concrete: Pipeline) -> Event:
         """What this round's own pipeline costs, if the ledger affords it; raises `BudgetError` before anyone is asked.
 
-        Where the whole schedule is one event, the first round costs all of it, and the others nothing more.
+        Where the whole schedule is one event, its first release costs all of it, and the others nothing more.
         """
         event = self._federation.round_event(concrete)
         if event != self._event:
@@ -143,7 +209,7 @@ class Coordinator:
                 f"round {number}: what its pipeline releases ({event}) is not what the schedule was budgeted for "
                 f"({self._event}); leave out the parameter that does not follow the adapting norm"
             )
-        if self._federation.schedule.upfront and number > 1:
+        if self._federation.schedule.upfront and any(entry.event == event for entry in self._ledger.entries):
             event = Nothing()
         if not self._ledger.affords(event):
             raise BudgetError(
@@ -208,14 +274,14 @@ class Coordinator:
             found: Tally = done.value
             return found
 
-    def _denominator(self, summed: Tally) -> float:
+    def _denominator(self, present: int) -> float:
         """What the sum is divided by: public (PRIVACY.md 6), so the expected cohort; the true one without privacy."""
         federation = self._federation
         if federation.config.private:
             return federation.schedule.participation.expected(federation.population)
-        return float(max(1, len(summed.owners)))
+        return float(max(1, present))
 
-    def _present(self, summed: Tally) -> float:
+    def _present(self, present: int) -> float:
         """How many owners measured: the true number where it is public, the expected one where it tells of somebody.
 
         Who answers is public, and depends on no data (PRIVACY.md 12), but for two cases: under add-remove an owner's presence
@@ -224,8 +290,8 @@ class Coordinator:
         federation, privacy = self._federation, self._federation.config.privacy
         hidden = privacy.unit == "owner" and privacy.relation == "add-remove"
         if hidden or federation.schedule.participation.secret:
-            return self._denominator(summed)
-        return float(len(summed.owners))
+            return self._denominator(present)
+        return float(present)
 
     def checkpoint(self, progress: Progress, extra: Mapping[str, Any], memories: Mapping[int, Tensor]) -> Checkpoint:
         """The run's state as a checkpoint; `memories` are what simulated owners remember."""

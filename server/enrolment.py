@@ -7,6 +7,7 @@
 | POST /tacit/v1/roster     | the signed roster              | an enrolled owner, by its signing key      |
 | POST /tacit/v1/renewal    | a new certificate for its key  | an enrolled owner, by its signing key      |
 | POST /tacit/v1/anchor     | its ledger's anchor to be kept | an enrolled owner, by its signing key      |
+| POST /tacit/v1/head       | how far this ledger here came  | an enrolled owner, by its signing key      |
 
 Bodies are bounded in size and time; an address that is refused too often has to wait. Answers are JSON; a refusal is
 `{"error": {"code", "message"}}`. No secret is logged.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -30,12 +32,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from ..strategies import admission, anchoring, keyfile, roster
+from ..strategies import admission, anchoring, heading, keyfile, roster
 from ..strategies.admission import Admission, AdmissionError
 from ..strategies.token import Token, endpoint, invite
 from . import anchors
 from .authority import Authority, load
 from .door import Connection, Server, modern
+from .heads import Desk
 from .home import ServerHome, ServerSettings, settings
 from .registry import Owner, RefusedTokenError, Registry, UnknownOwnerError
 
@@ -88,6 +91,7 @@ class Office:
     settings: ServerSettings
     clock: Clock = time.time
     enrolled: Callable[[Owner], None] = lambda _: None
+    ledger: Desk | None = None
 
     def invite(self, name: str, valid: float) -> Token:
         """A new invitation for `name`, valid for so many seconds. Raises `EnrolledError`, `OwnerNameError`."""
@@ -156,6 +160,18 @@ class Office:
             return anchoring.answer(anchors.kept(self.registry, owner, call.asset))
         return anchoring.answer(anchors.keep(self.registry, owner, call.notice, self.clock()))
 
+    def head_for(self, text: bytes) -> str:
+        """The answer to a question how far the coordinator's own ledger came. Raises `AdmissionError`."""
+        call = heading.call_in(text)
+        self._known(call.name, call.time, call.made_by)
+        if self.ledger is None:
+            return heading.answer(heading.Heads(None, None))
+        try:
+            return heading.answer(self.ledger.heads(call.notice, self.clock()))
+        except (sqlite3.Error, OSError) as error:
+            log.error("the ledger cannot be shown to owners: %s", error)
+            raise AdmissionError("the ledger cannot be read now; its operator finds the cause in the log") from error
+
     def _asking(self, text: bytes, made_by: Callable[[bytes, str, int, bytes], bool]) -> Owner:
         """The enrolled owner that signed a request of now. Raises `AdmissionError`."""
         name, at, signature = admission.asked_by(text)
@@ -179,7 +195,8 @@ class Office:
 def office(home: ServerHome, registry: Registry) -> Office:
     """The enrolment office of a home. Raises `HomeError`, `ConfigError`, `KeyFileError`, `AuthorityError`."""
     found = settings(home)
-    return Office(load(home), keyfile.ed25519_key(home.signing_key), registry, found)
+    key = keyfile.ed25519_key(home.signing_key)
+    return Office(load(home), key, registry, found, ledger=Desk(home.ledger, home.shown, key))
 
 
 class Enrolment:
@@ -221,6 +238,8 @@ class Enrolment:
             return Response(self._office.renewal_for(await self._body(request)), media_type="application/x-pem-file")
         if call == ("POST", anchoring.PATH):
             return Response(self._office.anchor_for(await self._body(request)), media_type="application/json")
+        if call == ("POST", heading.PATH):
+            return Response(self._office.head_for(await self._body(request)), media_type="application/json")
         raise _Refused("not-found", "no such call")
 
     async def _body(self, request: Request) -> bytes:

@@ -109,6 +109,11 @@ class ServerHome:
         return self.root / "anchors"
 
     @property
+    def shown(self) -> Path:
+        """How far the ledger came, as owners show it who keep its anchor."""
+        return self.anchors / "owners.anchor"
+
+    @property
     def logs(self) -> Path:
         """Log files of the daemon and its children."""
         return self.root / "logs"

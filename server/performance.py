@@ -1,7 +1,8 @@
 """Performance: one run from its order to its end, over real owners; it goes on from whatever an earlier process left.
 
 A release is charged in the ledger on disk before it is read. A process that is killed after that and before its checkpoint
-has lost the release: the round is asked for again under the next attempt number and charged again. Under a seed nothing is
+has lost the release: the round is asked for again under the next attempt number and charged again. Where noise depends on
+that of earlier rounds a second release is covered by no charge: there the first is kept (`releases`). Under a seed nothing is
 private and nothing is charged: the round draws the same bytes again.
 """
 
@@ -19,6 +20,7 @@ import torch
 
 from ..config import ConfigError
 from ..privacy.claim import ClaimError
+from ..privacy.correlation import CorrelationError
 from ..privacy.entropy import Entropy, SeededEntropy, SystemEntropy
 from ..privacy.ledger.allowance import Allowed, Limit
 from ..privacy.ledger.durable import DurableLedger
@@ -41,7 +43,8 @@ from .metrics import Metrics
 from .patience import Patience
 from .phases import Protocol, plain_round
 from .pieces import Pieces
-from .runs import Ending, RunsError, ServedRun
+from .releases import ReleaseError, Releases, forget
+from .runs import AGAIN, Ending, RunsError, ServedRun
 from .seating import Seated, wire_number
 from .witness import Witness
 
@@ -52,6 +55,11 @@ _NUMBER, _PEER, _BESIDE = 8, 1024, 1 << 20  # most bytes of a reply for each num
 
 class PerformanceError(RuntimeError):
     """A run that cannot go on, whatever is tried."""
+
+
+_FAILURES = (
+    ConfigError, TaskError, RunsError, RoundError, CheckpointError, CorrelationError, PerformanceError, ReleaseError,
+)  # fmt: skip
 
 
 class RefusedByOwnersError(RuntimeError):
@@ -71,6 +79,8 @@ def perform(
     """Bring `run` to its end and note that. Raises `SuperLinkError`, `LedgerError` or `OSError` where another try may help."""
     log.info("run %s begins or goes on", run.name)
     how, why = _outcome(run, members, address, bell, store, seed, metrics, notary)
+    if how not in AGAIN:
+        forget(run.release)
     run.end(how, why, len(store.spent().records(run.name)))
     log.info("run %s ended: %s", run.name, run.ended())
 
@@ -91,7 +101,7 @@ def _outcome(
         return "refused", str(error)
     except BudgetError as error:
         return "stopped", str(error)
-    except (ConfigError, TaskError, RunsError, RoundError, CheckpointError, PerformanceError) as error:
+    except _FAILURES as error:
         return "failed", str(error)
 
 
@@ -149,9 +159,12 @@ def _rounds(
         weights = federation.algorithm.final(progress.weights, progress.algorithm)
         notary.certify(run, federation, seated, store, progress.round, weights)
 
+    # Under a seed the noise of earlier rounds is drawn again; without one it is kept.
+    kept = federation.schedule.upfront and seed is None
     coordinator = Coordinator(
         federation, witness, ledger, entropy, run.name, total, attempt, protocol,
         Patience(witness, config.rounds.deadline), name,
+        Releases(run.release, config.digest(), store, run.name) if kept else None,
     )  # fmt: skip
     learner = learner_for(federation.task, seed or 0)
     progress = coordinator.start(learner.weights()) if found is None else restored(found)

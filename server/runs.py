@@ -7,6 +7,8 @@
 | checkpoint           | everything that the next round needs                              | after every round    |
 | rounds.jsonl         | a line per round, for the operator                                | after the checkpoint |
 | exchange/            | token and letters of the round under way                          | as it goes           |
+| release              | of noise that depends on earlier rounds': the newest release, and  | before it is applied |
+|                      | the noise itself; gone when the run is over                       |                      |
 | begun.json           | the newest masked attempt, which no other process can go on with  | before it is asked   |
 | certificate.json     | what it cost, signed by owners and coordinator                    | after the last round |
 | ended.json           | how it ended, and why                                             | last                 |
@@ -67,6 +69,11 @@ class ServedRun:
     def certificate(self) -> Path:
         """What it cost, signed; there once its rounds are over."""
         return self.path / "certificate.json"
+
+    @property
+    def release(self) -> Path:
+        """The newest release, where noise depends on that of earlier rounds."""
+        return self.path / "release"
 
     @property
     def exchange(self) -> Path:

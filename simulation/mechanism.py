@@ -20,7 +20,7 @@ def mechanism(event: Any) -> str:
     name, inner = str(event.get("event", "unknown")), mechanism(event["of"]) if "of" in event else ""
     parts = event.get("parts")
     if isinstance(parts, list | tuple):
-        return " + ".join(mechanism(part) for part in parts) or "nothing"
+        return " + ".join(mechanism(part) for part in parts if not _empty(part)) or "nothing"
     if name == "repeated":
         return f"{plain_text(event.get('count'))} × {f'({inner})' if ' + ' in inner or ' × ' in inner else inner}"
     if name == "poisson":
@@ -33,6 +33,13 @@ def mechanism(event: Any) -> str:
         return "no privacy"
     fields = ", ".join(f"{key} {_exact(value)}" for key, value in event.items() if key not in ("event", "of"))
     return " ".join(part for part in (name, f"({fields})" if fields else "", f"of {inner}" if inner else "") if part)
+
+
+def _empty(event: Any) -> bool:
+    """Whether an event releases nothing more: the later rounds of a schedule that its first one paid for."""
+    if not isinstance(event, Mapping):
+        return False
+    return event.get("event") == "nothing" or (event.get("event") == "repeated" and _empty(event.get("of")))
 
 
 def _exact(value: Any) -> str:

@@ -19,6 +19,10 @@ from typing import Any, TypeAlias
 
 from ..client import control as agents
 from ..config import Config, ConfigError, parse
+from ..privacy.accounting.figures import account_within
+from ..privacy.accounting.relation import AccountingError
+from ..privacy.ledger.reader import read
+from ..privacy.ledger.realised import realised
 from ..server import control as coordinator
 from ..server.checkpoint import load
 from ..server.coordinator import restored
@@ -27,9 +31,10 @@ from ..server.logfile import tail
 from ..server.runs import AGAIN, UNDER_WAY, Runs
 from ..server.supervisor import Supervisor
 from ..strategies.control import ControlError, DeclinedError
-from ..strategies.federation import build
+from ..strategies.federation import Federation, build
 from ..strategies.lock import FolderLock
 from ..tasks.source import Population
+from .numerals import epsilon_text, small_text
 from .permission import asset_text, policy_text
 from .population import dealt
 from .result import RoundRow, Run, Timing
@@ -168,6 +173,25 @@ def ended(shown: Mapping[str, Any]) -> None:
         raise UpError(f"the run failed: {shown['why']}")
 
 
+def _realised(federation: Federation, home: ServerHome, name: str) -> list[str]:
+    """What the run's releases came to by the owners who really answered, where the coordinator's ledger says."""
+    if not home.ledger.exists():
+        return []
+    became = realised(read(home.ledger).account.records(name))
+    if not became.known:
+        return []
+    relation, releases = federation.config.privacy.relation, became.known + became.unknown
+    try:
+        extra = federation.schedule.pipeline.final.delta_extra * releases
+        found = account_within(became.event, relation, federation.delta, extra).epsilon
+    except AccountingError:
+        return []
+    return [
+        f"Realised, no guarantee: ε = {epsilon_text(found)} at δ = {small_text(federation.delta)} against the "
+        f"{federation.observer}, by who answered in {became.known} of {releases} releases; the claim is that of the fewest."
+    ]
+
+
 def result(home: ServerHome, name: str, tasks: Path | None = None) -> Run:
     """What the run called `name` found, read from the coordinator's folder; own tasks are looked up in `tasks` first."""
     run = Runs(home.runs).named(name)
@@ -177,8 +201,9 @@ def result(home: ServerHome, name: str, tasks: Path | None = None) -> Run:
     # Times and counts tell how many owners were drawn; where that draw is a secret, they stay in the operator's files.
     hidden = seed is None and federation.schedule.participation.secret
     how, why, charges = run.ended() or ("running", "", 0)
-    # Releases that a killed coordinator charged and lost were seen by it all the same: they count from the first row on.
-    lost = max(0, charges - progress.round)
+    # Releases that a killed coordinator charged and lost were seen by it all the same: they count from the first row on. Of a
+    # schedule that was paid as a whole, what was lost left nobody's memory, and the round was released once (`releases`).
+    lost = 0 if federation.schedule.upfront else max(0, charges - progress.round)
     rows = []
     for line in lines:
         if line["metrics"] is not None:
@@ -189,6 +214,7 @@ def result(home: ServerHome, name: str, tasks: Path | None = None) -> Run:
         raise UpError(f"run {name} was stopped before its first evaluation; set evaluation.every = 1 and ask anew")
     notes = [why] if how == "stopped" else []
     notes += [f"{lost} releases were charged and lost when the coordinator was killed; ε counts them."] if lost else []
+    notes += _realised(federation, home, name)
     notes += [] if seed is None else [f"Not private, ε = ∞: {WHY}."]
     seconds, trained = float(lines[-1]["seconds"]), sum(line["survived"] for line in lines)
     return Run(

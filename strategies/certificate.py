@@ -6,6 +6,7 @@
 | each ε follows from its events                                       | two computations (`privacy.recomputation`)      |
 | owners and coordinator agreed to the same recipe                     | its digest in each statement                    |
 | the charges were on an owner's ledger, and that came to its head     | the ledger's export, where one is given         |
+| a model file holds the numbers that the run ended with               | their digest, where the file is given           |
 | whose the keys are                                                   | a roster that was had from elsewhere, or people |
 """
 
@@ -33,6 +34,7 @@ from ..privacy.ledger.certificate import (
 from ..privacy.ledger.entry import Reserved
 from ..privacy.ledger.reader import Book
 from ..privacy.recomputation import Recomputed, recompute
+from .modelfile import Found
 from .roster import Entry, Roster, RosterError, verify
 
 
@@ -50,7 +52,8 @@ class Finding:
 class Verdict:
     """What a certificate says and what of it does not hold (`faults`); `notes` are to be known and no faults.
 
-    `ledgers` names the owners whose ledgers were held against it, `known` those whose keys a roster from elsewhere has too.
+    `ledgers` names the owners whose ledgers were held against it, `known` those whose keys a roster from elsewhere has too;
+    `model` is whether a model file that was given is the run's.
     """
 
     binding: Binding
@@ -61,6 +64,7 @@ class Verdict:
     notes: tuple[str, ...]
     ledgers: tuple[str, ...]
     known: tuple[str, ...]
+    model: bool = False
 
     @property
     def holds(self) -> bool:
@@ -68,11 +72,13 @@ class Verdict:
         return not self.faults
 
 
-def check(content: bytes, elsewhere: str | None = None, books: Sequence[Book] = ()) -> Verdict:
+def check(
+    content: bytes, elsewhere: str | None = None, books: Sequence[Book] = (), model: Found | None = None
+) -> Verdict:
     """The verdict on the certificate in `content`.
 
-    `elsewhere` is a signed roster that the reader had from another place; `books` are ledgers of owners. Raises
-    `CertificateError` for what is not what its signers signed.
+    `elsewhere` is a signed roster that the reader had from another place; `books` are ledgers of owners, `model` what a model
+    file holds. Raises `CertificateError` for what is not what its signers signed.
     """
     found = certificate_in(content)
     binding = binding_in(found.binding)
@@ -120,8 +126,13 @@ def check(content: bytes, elsewhere: str | None = None, books: Sequence[Book] = 
         name, fault = _held(book, owners)
         held += [] if fault else [name]
         faults += [fault] if fault else []
+    same = model is not None and model.digest == binding.model
+    if model is not None and not same:
+        faults.append("the model file: not the model that this run ended with")
+    if model is not None and model.others:
+        notes.append(f"of the model file the certificate says nothing of {', '.join(model.others[:5])}: not trained")
     return Verdict(
-        binding, roster, claims, tuple(owners), tuple(faults), tuple(notes), tuple(held), tuple(sorted(known))
+        binding, roster, claims, tuple(owners), tuple(faults), tuple(notes), tuple(held), tuple(sorted(known)), same
     )
 
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ..event import Composed, Event, Nothing, Repeated
 from .allowance import Allowed
-from .entry import Address, Anchored, Committed, Currency, Entry, EntryError, Heading, Reserved
+from .entry import Address, Anchored, Committed, Currency, Entry, EntryError, Heading, Reserved, Survived
 
 _Sum = TypeVar("_Sum")
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One charge: its line, and the digest of its reply; None while its outcome is not known."""
+    """One charge: its line, the digest of its reply, and who survived; None while that is not known."""
 
     number: int
     reserved: Reserved
     reply: str | None = None
+    realised: Survived | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,12 @@ class Account:
                 record = self._records.get(of)
                 if record is None or record.reply is not None:
                     raise EntryError(f"line {number} commits line {of}, which is no open charge")
-                self._records[of] = Record(of, record.reserved, reply)
+                self._records[of] = replace(record, reply=reply)
+            case Survived(of):
+                record = self._records.get(of)
+                if record is None or record.reply is None or record.realised is not None:
+                    raise EntryError(f"line {number} says who survived line {of}, which is no committed charge without")
+                self._records[of] = replace(record, realised=entry)
 
     def _reserve(self, number: int, entry: Reserved) -> None:
         address, price = entry.address, entry.price

@@ -40,7 +40,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from .errors import AnchorError, RollbackError
+from .errors import AnchorError, RollbackError, asking
 from .field import EntryError, is_count, need, need_digest, need_name, need_time
 
 SLOT = 4096
@@ -128,11 +128,13 @@ def agreed(ledger: Path, where: str, anchor: Anchor, last: int, digest: Callable
     if anchor.number > last:
         raise RollbackError(
             f"{ledger}: an older copy: it ends with line {last}, and its anchor held ({names}); restore the newest copy with "
-            f"its -wal file"
+            f"its -wal file; {asking(ledger, where)}"
         )
     found = digest(anchor.number)
     if found is None or found.hex() != anchor.digest:
-        raise RollbackError(f"{ledger}: not the ledger that its anchor knows ({names}); restore that one")
+        raise RollbackError(
+            f"{ledger}: not the ledger that its anchor knows ({names}); restore that one; {asking(ledger, where)}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,7 @@ class AnchorFile:
         if found.number < last - 1:
             raise RollbackError(
                 f"{self.path}: an older copy of the anchor: it names line {found.number}, and {ledger} ends with line {last}; "
-                f"restore the newest. If it is lost, `tacit ledger anchor` makes it anew"
+                f"restore the newest. If it is lost, `tacit ledger anchor` makes it anew; {asking(ledger, str(self.path))}"
             )
 
     def confirm(self, ledger: Path, key: str, last: int, digest: Callable[[int], bytes | None]) -> None:

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from .entry import START, Entry, EntryError, Heading, body_of, chained, entry_from
-from .errors import CorruptError, ReadOnlyError, SignatureError, VersionError
+from .errors import CorruptError, ReadOnlyError, SignatureError, VersionError, asking
 
 _TAG = b"tacit ledger line 2\0"
 Row: TypeAlias = tuple[object, object, object, object]
@@ -93,7 +93,7 @@ class Chain:
         if self._expected is not None and heading.key != self._expected:
             raise SignatureError(
                 f"{self._path}: signed by {_short(heading.key)}, not by {_short(self._expected)}, whose ledger is asked for; "
-                f"restore the ledger, or the key, from a backup"
+                f"restore the ledger, or the key, from a backup; {asking(self._path)}"
             )
         try:
             self._key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(heading.key)) if heading.key else None
@@ -118,12 +118,12 @@ class Chain:
 
 def damaged(path: Path, what: str) -> str:
     """The words for a ledger that is not what was written."""
-    return f"{path}: damaged ({what}); restore it with its -wal file from a copy made since its last charge"
+    return f"{path}: damaged ({what}); restore it with its -wal file from a copy made since its last charge; {asking(path)}"
 
 
 def unknown(path: Path, number: object, error: EntryError) -> VersionError:
     """The error for a line that another version wrote."""
-    return VersionError(f"{path}: line {number}: {error}; go on with the version that wrote it")
+    return VersionError(f"{path}: line {number}: {error}; go on with the version that wrote it; {asking(path)}")
 
 
 def _short(key: str) -> str:

@@ -11,6 +11,7 @@ in explicit tables.
 | `Allowed`   | how much may be spent from here on, and who said so                                        |
 | `Reserved`  | a charge, before data is touched                                                           |
 | `Committed` | what a charge led to, before bytes leave                                                   |
+| `Survived`  | how many answered, and what that made of a charge: no guarantee, and charged nothing       |
 | `Anchored`  | the anchor was lost and made anew here; what was before is vouched for by the chain alone  |
 
 The chain shows that lines were changed, taken out or put in; not that the last ones are missing: anchors do (PRIVACY.md 22).
@@ -136,6 +137,24 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class Survived:
+    """So many `survivors` shared the noise of the charge in line `of`, which makes it `event`; the charge stays what it is.
+
+    Said once of a charge, after it was committed, where the number is known (PRIVACY.md 14).
+    """
+
+    of: int
+    survivors: int
+    event: Event
+    time: int
+
+    def __post_init__(self) -> None:
+        need(is_count(self.of), "of", self.of, "the number of a line")
+        need(is_count(self.survivors), "survivors", self.survivors, "an integer of at least 0")
+        need_time(self.time)
+
+
+@dataclass(frozen=True, slots=True)
 class Anchored:
     """The anchor was lost, and `by` had it made anew: that nothing was rolled back before is not shown by it."""
 
@@ -147,7 +166,7 @@ class Anchored:
         need_time(self.time)
 
 
-Entry: TypeAlias = Heading | Allowed | Reserved | Committed | Anchored
+Entry: TypeAlias = Heading | Allowed | Reserved | Committed | Survived | Anchored
 
 
 def chained(previous: bytes, number: int, body: bytes) -> bytes:
@@ -175,6 +194,8 @@ def body_of(entry: Entry) -> bytes:
             }  # fmt: skip
         case Committed(of, reply, time):
             row = {"kind": "committed", "of": of, "reply": reply, "time": time}
+        case Survived(of, survivors, event, time):
+            row = {"kind": "survived", "of": of, "survivors": survivors, "event": to_json(event), "time": time}
         case Anchored(by, time):
             row = {"kind": "anchored", "by": by, "time": time}
     return json.dumps(row, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
@@ -206,6 +227,8 @@ def _entry(row: Mapping[str, Any]) -> Entry | None:
             return Reserved(address, row["request"], price, row["time"], row["server"])
         case "committed":
             return Committed(row["of"], row["reply"], row["time"])
+        case "survived":
+            return Survived(row["of"], row["survivors"], from_json(row["event"]), row["time"])
         case "anchored":
             return Anchored(row["by"], row["time"])
         case _:

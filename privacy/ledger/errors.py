@@ -83,10 +83,15 @@ _KINDS: Mapping[int, tuple[type[LedgerError], str]] = {
 }
 
 
+def asking(path: Path, anchor: str = "") -> str:
+    """The command that tells what is wrong with the ledger at `path`; it only reads, and waits for nobody."""
+    return f"`tacit ledger verify {path}{f' --anchor {anchor}' if anchor else ''}` says what holds"
+
+
 def fault_of(path: Path, error: sqlite3.Error) -> LedgerError:
     """The ledger's error for the database's at `path`."""
     kind, remedy = _KINDS.get(code_of(error), (LedgerError, "open it again; report this if it stays"))
-    return kind(f"{path}: {remedy} ({error})")
+    return kind(f"{path}: {remedy} ({error}); {asking(path)}")
 
 
 def code_of(error: sqlite3.Error) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .chain import Line
-from .errors import CorruptError, MissingError, ReadOnlyError
+from .errors import CorruptError, MissingError, ReadOnlyError, asking
 
 VERSION = 2
 APPLICATION = 0x54_43_4C_31  # "TCL1"
@@ -28,6 +28,10 @@ def look(path: Path) -> None:
             f"{path}: no ledger; restore it, or make one with `create` if this asset was never used"
         ) from error
     except OSError as error:
-        raise ReadOnlyError(f"{path}: cannot be reached ({error.strerror or error}); change its permissions") from error
+        raise ReadOnlyError(
+            f"{path}: cannot be reached ({error.strerror or error}); change its permissions; {asking(path)}"
+        ) from error
     if not path.is_file() or size == 0:
-        raise CorruptError(f"{path}: damaged (empty, or no file); restore it from a copy made since its last charge")
+        raise CorruptError(
+            f"{path}: damaged (empty, or no file); restore it from a copy made since its last charge; {asking(path)}"
+        )

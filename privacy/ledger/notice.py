@@ -26,7 +26,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from .errors import RollbackError
+from .errors import RollbackError, asking
 from .field import EntryError, is_count, need, need_digest, need_time
 
 LONGEST = 1024  # bytes of its text
@@ -106,7 +106,10 @@ def held(
     if notice.renewals < renewals:
         return False
     named = f"{where} held: it names line {notice.number}"
-    way = "restore the newest copy with its -wal file; if that is lost, `tacit ledger anchor` says so in the ledger"
+    way = (
+        f"restore the newest copy with its -wal file; if that is lost, `tacit ledger anchor` says so in the ledger; "
+        f"{asking(ledger)}"
+    )
     if notice.place > (renewals, last):
         raise RollbackError(f"{ledger}: an older copy: it ends with line {last}, and {named}; {way}")
     found = digest(notice.number)

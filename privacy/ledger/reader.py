@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from .account import Account
 from .chain import Chain, Line, Row, damaged, unknown
 from .entry import EntryError, Heading
-from .errors import CorruptError, VersionError, fault_of
+from .errors import CorruptError, VersionError, asking, fault_of
 from .layout import APPLICATION, LINES, TABLE, VERSION, look
 
 _PATIENCE = 5.0
@@ -113,7 +113,8 @@ def _of_database(path: Path) -> Iterator[Row]:
                 raise CorruptError(damaged(path, "not a ledger"))
             if version != VERSION:
                 raise VersionError(
-                    f"{path}: ledger version {version}, this program reads {VERSION}; use the version that wrote it"
+                    f"{path}: ledger version {version}, this program reads {VERSION}; use the version that wrote it; "
+                    f"{asking(path)}"
                 )
             yield from connection.execute(LINES, (-1,))
     except sqlite3.Error as error:

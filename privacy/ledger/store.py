@@ -25,13 +25,14 @@ from typing import Self, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from ..event import Event
 from .account import Account, Record
 from .allowance import Allowed
 from .anchor import Anchor, AnchorFile, anchored
 from .chain import Chain, Line, damaged, unknown
 from .creation import Clock
 from .creation import create as create
-from .entry import Address, Anchored, Committed, Entry, EntryError, Heading, Price, Reserved
+from .entry import Address, Anchored, Committed, Entry, EntryError, Heading, Price, Reserved, Survived
 from .errors import (
     AssetError,
     CorruptError,
@@ -41,6 +42,7 @@ from .errors import (
     SignatureError,
     TakenError,
     VersionError,
+    asking,
     code_of,
     fault_of,
 )
@@ -185,6 +187,18 @@ class Store:
             elif record.reply != reply:
                 raise LedgerError(f"{self.path}: line {number} has led to another reply; each charge pays for one")
 
+    def survived(self, number: int, survivors: int, event: Event) -> None:
+        """Note how many shared the noise of the committed charge in line `number`, and what that made of it.
+
+        Changes nothing of what is charged. Said once: what was noted before stands.
+        """
+        with self._writing("survived") as write:
+            record = self._account.record(number)
+            if record is None or record.reply is None:
+                raise LedgerError(f"{self.path}: line {number} is no committed charge; note survivors after `commit`")
+            if record.realised is None:
+                write(Survived(number, survivors, event, int(self._clock())))
+
     def allow(self, decide: Callable[[Account], Allowed | None]) -> int | None:
         """Note what `decide` says may be spent from now on; the number of its line, or None where it says nothing.
 
@@ -281,14 +295,17 @@ class Store:
             raise CorruptError(self._damaged("not a ledger"))
         if version != VERSION:
             raise VersionError(
-                f"{self.path}: ledger version {version}, this program reads {VERSION}; use the version that wrote it"
+                f"{self.path}: ledger version {version}, this program reads {VERSION}; use the version that wrote it; "
+                f"{asking(self.path)}"
             )
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")  # only macOS knows the difference
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
-            raise ReadOnlyError(f"{self.path}: its disk allows no write-ahead log; put the ledger on a local disk")
+            raise ReadOnlyError(
+                f"{self.path}: its disk allows no write-ahead log; put the ledger on a local disk; {asking(self.path)}"
+            )
         connection.execute("BEGIN IMMEDIATE")
         try:
             schema = connection.execute("SELECT sql FROM sqlite_master").fetchall()
@@ -303,7 +320,8 @@ class Store:
                 self._anchor.confirm(self.path, heading.key, self._chain.number, self._digest)
             if heading.asset != asset:
                 raise AssetError(
-                    f"{self.path}: the ledger of asset {heading.asset!r}, not of {asset!r}; give each asset its own"
+                    f"{self.path}: the ledger of asset {heading.asset!r}, not of {asset!r}; give each asset its own; "
+                    f"{asking(self.path)}"
                 )
         finally:
             if connection.in_transaction:

@@ -130,6 +130,11 @@ class Owner:
         return answer
 
     @property
+    def survivors(self) -> int:
+        """How many owners this one agreed are in the sum; 0 before it agreed."""
+        return len(self._survivors.members)
+
+    @property
     def ended(self) -> str:
         """Why the session is over without its result; empty while it is not."""
         return self._ended

@@ -29,7 +29,8 @@ class CorrelatedGaussian(Stage):
     2024, arXiv 2405.13763); or with `decay` and `scale` a BLT, cₜ = Σ scale·decay^(t−1) (McMahan et al. 2024, arXiv
     2408.08868). One event for the whole schedule, charged before its first round, whether or not all rounds are run;
     owners take part in turn (`everyone`, `cyclic`), so that how far apart one's rounds lie is known. Central: trusts the
-    server. Runs in simulations only; halves are as in `central-gaussian`.
+    server. Halves are as in `central-gaussian`. Where nothing can be drawn again, `env.memory` has to hold what was drawn up
+    to the round before: lost, it ends the schedule (PRIVACY.md 7).
     """
 
     noise_multiplier: NoiseMultiplier
@@ -77,12 +78,12 @@ class CorrelatedGaussian(Stage):
         lattice = onto(_NAME, signal)
         sigma = solved(_NAME, self.noise_multiplier) * lattice.sensitivity
         if sigma > 0:
-            if not env.entropy.seeded:  # what was drawn for earlier rounds has to be known again
-                raise PipelineError(
-                    f"{_NAME}: its earlier rounds cannot be drawn again from this entropy; it runs in simulations only: use "
-                    "central-gaussian"
-                )
             memory = Memory() if env.memory is None else env.memory
+            if not env.entropy.seeded and memory.round != env.round - 1:
+                raise PipelineError(
+                    f"{_NAME}: round {env.round} needs the noise of the rounds before, of which {memory.round} are known; "
+                    f"without it this schedule ends: start a new run"
+                )
             found = noise(
                 self.correlation,
                 lambda t: discrete_gaussian(env.entropy.stream(_NAME, t), sigma, len(total)),

@@ -11,7 +11,7 @@ from ..numerals import epsilon_text, lower_text, number, plain_text, small_text
 from ..page import bullets, page, plotted, section
 from ..report import configuration
 from .plots import bound_plot, roc_plot
-from .words import BLIND, overall, verdict_sentence
+from .words import ANEW, BLIND, overall, verdict_sentence
 
 _TITLES = {"fail": "fails", "pass": "stands", "no power": "was not tried hard enough"}
 _UNDRAWN = "No finite value to draw."
@@ -59,6 +59,7 @@ def _head(audit: Mapping[str, Any], name: str) -> Html:
             f"seed {audit['seed']}",
             class_="sub",
         ),
+        tag("p", ANEW, class_="sub"),
         tag("p", verdict_sentence(found), class_="lead"),
         tag("p", verdict_sentence(found), class_="banner", role="note") if audit["verdict"] != "pass" else "",
         tag("dl", *cells, class_="tiles"),

@@ -17,6 +17,11 @@ BLIND = (
     "An audit that does not fail proves no claim. It bounds ε from below only.",
 )
 
+ANEW = (
+    "The configuration was trained anew, in simulation, with canaries in it: a run that was made without them has nothing to "
+    "guess, and its own model was not looked at."
+)
+
 
 def verdict_sentence(found: Mapping[str, Any]) -> str:
     """The verdict of one view or of a whole audit in a sentence; `found` holds `verdict`, `claim`, `bound` and `reach`."""

@@ -82,6 +82,8 @@ def sketch(bench: Bench, values: Mapping[str, Any]) -> dict[str, Any]:
         relation = federation.config.privacy.relation
         once, plain = federation.schedule.round_events(federation.observer, relation)
         participation, rounds = federation.schedule.participation, federation.schedule.rounds
+        # Where all rounds are one event, that is charged once, however many of them are run.
+        times = (lambda _: 1) if federation.schedule.upfront else participation.times
         noise = _noise(federation)
         scale = 1.0
         if bench.predict is not None:
@@ -91,14 +93,14 @@ def sketch(bench: Bench, values: Mapping[str, Any]) -> dict[str, Any]:
     claim = federation.schedule.claim(federation.observer, relation)
     return {
         "mechanism": {
-            "once": to_json(once), "once_unamplified": to_json(plain), "times": participation.times(rounds),
+            "once": to_json(once), "once_unamplified": to_json(plain), "times": times(rounds),
             "relation": relation, "delta": federation.delta, "delta_extra": federation.schedule.delta_extra(1),
         },
         "unit": claim.unit, "relation": relation, "observer": federation.observer.who, "adversary": claim.adversary,
         "colluders": federation.observer.colluders,
         "noise": noise, "noise_scale": scale, "units": federation.units,
         "cohort": participation.expected(federation.population),
-        "at": [[number, participation.times(number)] for number in points(rounds)],
+        "at": [[number, times(number)] for number in points(rounds)],
     }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from tacit.client.session import Session
 from tacit.client.worker import Worker, agreed
 from tacit.config import framed
 from tacit.privacy.entropy import SystemEntropy
-from tacit.privacy.event import Gaussian, NonPrivate
+from tacit.privacy.event import BandedMatrix, Event, Gaussian, NonPrivate, Nothing
 from tacit.privacy.ledger.account import Account
 from tacit.privacy.ledger.entry import Address, Currency, Price
 from tacit.privacy.ledger.store import Store, create
@@ -501,3 +501,104 @@ def test_an_owner_may_permit_to_be_measured(tmp_path: Path) -> None:
         (charge,) = there.store.spent().records()
         prices.append(charge.reserved.price.event)
     assert prices[0] == prices[1]
+
+
+# --- noise that is correlated over rounds ---
+
+CORRELATED = {"stage": "correlated-gaussian", "noise_multiplier": 8.0, "bands": 4}
+IN_TURN = replace(
+    TERMS,
+    relation="add-remove",
+    participation={"use": "cyclic", "cohort": 8, "separation": 4},
+    population=40,
+    rounds=20,
+)
+WHOLE = replace(REQUEST, recipe=replace(RECIPE, pipeline=(CLIP, CORRELATED), terms=IN_TURN))
+
+
+HEALTHY = Examples(torch.ones(6, 4), torch.arange(6) % 3)
+
+
+def in_turn(tmp_path: Path, **changes: Any) -> Site:
+    given = {"relation": "add-remove", "observer": "analyst", "colluders": 0, "stages": ["clip", "correlated-gaussian"]}
+    return Site(tmp_path, policy(**given, **changes), examples=HEALTHY)
+
+
+def events(site: Site) -> list[Event]:
+    return [each.reserved.price.event for each in site.store.spent().records()]
+
+
+def test_a_schedule_of_correlated_noise_is_charged_before_its_first_round(tmp_path: Path) -> None:
+    """As one event of all its rounds; the others cost nothing more, nor does an attempt that is tried again."""
+    site = in_turn(tmp_path)
+    assert site.ask(WHOLE)[0] == "ok"
+    assert site.ask(replace(WHOLE, round=5))[0] == "ok"
+    assert site.ask(replace(WHOLE, round=5, attempt=1))[0] == "ok"
+    first, *others = events(site)
+    assert isinstance(first, BandedMatrix)
+    assert (first.rounds, first.separation, first.participations) == (20, 4, 5)
+    assert others == [Nothing(), Nothing()]
+    extras = [each.reserved.price.delta_extra for each in site.store.spent().records()]
+    assert extras[0] > 0
+    assert extras[1:] == [0.0, 0.0]
+
+
+def test_the_owner_itself_sees_to_separation_and_participations(tmp_path: Path) -> None:
+    """PRIVACY.md 7: the proof needs both, so neither is left to the coordinator."""
+    site = in_turn(tmp_path)
+    assert site.ask(replace(WHOLE, round=2))[0] == "ok"
+    for near in (1, 3, 4, 5):
+        assert site.ask(replace(WHOLE, round=near))[1] == "rounds"
+    for far in (6, 10, 14, 18):
+        assert site.ask(replace(WHOLE, round=far))[0] == "ok"
+    assert site.ask(replace(WHOLE, round=18 + 4))[:2] == ("refused", "address")
+    assert site.charges == 5
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"terms": replace(IN_TURN, rounds=19)},
+        {"terms": replace(IN_TURN, participation={"use": "cyclic", "cohort": 4, "separation": 5})},
+        {"pipeline": (CLIP, {**CORRELATED, "noise_multiplier": 7.9})},
+        {"pipeline": (CLIP, {**CORRELATED, "bands": 3})},
+        {"pipeline": (CLIP, {"stage": "central-gaussian", "noise_multiplier": 8.0})},
+    ],
+    ids=["rounds", "separation", "noise", "bands", "another noise"],
+)
+def test_a_schedule_that_was_paid_does_not_pay_for_another(tmp_path: Path, changed: dict[str, Any]) -> None:
+    site = in_turn(tmp_path)
+    site = replace_stages(site)
+    assert site.ask(WHOLE)[0] == "ok"
+    other = replace(WHOLE, round=9, recipe=replace(WHOLE.recipe, **changed))
+    assert site.ask(other)[:2] == ("refused", "schedule")
+    assert site.charges == 1
+
+
+def replace_stages(site: Site) -> Site:
+    """The same, under a policy that leaves the noise's kind to the server: so that what is refused is the change of it."""
+    frame = policy(relation="add-remove", observer="analyst", colluders=0, stages=["clip"])
+    guard = Guard(frame, "ward3", {"digits": CODE}, site.approvals, lambda: NOON)
+    worker = Worker(4, LEARNER, HEALTHY, SystemEntropy())
+    site.session = Session(lambda request: worker, guard, site.store, Replies(site.folder / "replies"), 9)
+    return site
+
+
+def test_a_schedule_beyond_the_budget_is_refused_before_its_first_round(tmp_path: Path) -> None:
+    for name, limits in (("run", {"epsilon_run": 0.4}), ("life", {"epsilon": 0.4, "epsilon_run": 0.4})):
+        folder = tmp_path / name
+        folder.mkdir()
+        site = in_turn(folder, **limits)
+        status, code, reason = site.ask(WHOLE)
+        assert (status, code) == ("refused", f"budget-{name}")
+        assert "the schedule" in reason
+        assert site.charges == 0
+
+
+def test_who_adds_the_noise_is_protected_from_by_nothing(tmp_path: Path) -> None:
+    site = in_turn(tmp_path)
+    frame = policy(relation="add-remove", observer="server", colluders=0, stages=["clip"])
+    heard = opinion(frame, "ward3", {"digits": CODE}, WHOLE, agreed(WHOLE, LEARNER), Account())
+    assert heard.offer is None
+    assert "claim" in [refusal.code for refusal in heard.refusals]
+    assert site.charges == 0

@@ -26,10 +26,10 @@ from tacit.client.session import Session
 from tacit.client.worker import Plan, Worker
 from tacit.privacy.claim import Observer, event_of
 from tacit.privacy.entropy import Entropy, SeededEntropy, SystemEntropy
-from tacit.privacy.event import Gaussian
+from tacit.privacy.event import Event, Gaussian
 from tacit.privacy.ledger.account import Account
 from tacit.privacy.ledger.entry import Address, Currency, Price
-from tacit.privacy.ledger.errors import CorruptError
+from tacit.privacy.ledger.errors import CorruptError, LedgerError
 from tacit.privacy.ledger.store import Store, create
 from tacit.strategies.codec import MAGIC, CodecError
 from tacit.strategies.learner import Learner
@@ -730,6 +730,55 @@ def test_strangers_are_refused_before_anything_is_charged(ring: Ring, monkeypatc
     assert (reply.status, reply.code) == ("refused", "mask")
     assert "not approved" in reply.reason
     assert ring.charges() == 0
+
+
+# --- who survived ---
+
+
+@pytest.mark.parametrize(("silent", "survivors"), [({}, 5), ({7: VECTOR}, 4), ({7: VECTOR + 1}, 5)])
+def test_who_survived_is_noted_once_it_is_agreed_and_changes_no_charge(
+    ring: Ring, silent: dict[int, int], survivors: int
+) -> None:
+    """An owner knows it in masked rounds only, from the list that it signed; it is said, and never charged by."""
+    ring.store.close()
+    ring.start(realise=lambda request, plan, present: Gaussian(float(present)))
+    attempt = ring.attempt()
+    attempt.silent = silent
+    attempt.until(LAST)
+    charge = ring.store.find(Address("run", 1, 0))
+    assert charge.realised is None
+    events = ring.store.spent().events(charge.reserved.price.currency)
+    last = attempt.frame(4)
+    attempt.until(0)
+    record = ring.store.find(Address("run", 1, 0))
+    assert (record.realised.survivors, record.realised.event) == (survivors, Gaussian(float(survivors)))
+    assert len(attempt.tally.owners) == survivors
+    assert ring.store.spent().events(charge.reserved.price.currency) == events
+    head = ring.store.head
+    assert ring.tell(last).status == "ok"
+    assert ring.store.head == head
+
+
+def test_an_owner_that_cannot_note_who_survived_answers_all_the_same(
+    ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring.store.close()
+    ring.start(realise=lambda request, plan, present: Gaussian(1.0))
+    attempt = ring.attempt().until(LAST)
+
+    def full(number: int, survivors: int, event: Event) -> None:
+        raise LedgerError("no room")
+
+    monkeypatch.setattr(ring.store, "survived", full)
+    attempt.until(0)
+    assert attempt.tally.owners == (0, 2, 4, 5, 7)
+
+
+def test_in_a_plain_round_nobody_tells_an_owner_who_survived(owner: Owner) -> None:
+    owner.store.close()
+    owner.start(realise=lambda request, plan, present: Gaussian(1.0))
+    assert owner.ask(request()).status == "ok"
+    assert owner.store.find(Address("run", 1, 0)).realised is None
 
 
 # --- what a run cost ---

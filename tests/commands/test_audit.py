@@ -54,7 +54,9 @@ def test_a_run_is_audited_and_keeps_the_page(config: Path, capsys: pytest.Captur
     assert told["canaries"] == 200
     assert list(told["views"]) == ["white-box"]
     assert told["html"] == "run/audit.html"
-    assert "tacit audit run --canaries 200" in Path("run/audit.html").read_text(encoding="utf-8")
+    page = Path("run/audit.html").read_text(encoding="utf-8")
+    assert "tacit audit run --canaries 200" in page
+    assert "trained anew" in page  # not the run's own model, and the page says so
 
 
 def test_a_claim_that_falls_ends_in_one(

@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from tacit.simulation.weights import to_bytes
 from tacit.strategies import roster
+from tacit.strategies.modelfile import found_in
+from torch import nn
 
 
 @pytest.fixture
@@ -44,6 +48,29 @@ def test_a_roster_that_one_trusts_confirms_the_keys(program: Any, file: Path, se
     ended = program("certificate", "verify", str(file), "--roster", str(tmp_path / "roster.json"))
     assert ended.code == 0, ended.err
     assert "the keys of ward-1, ward-2" in ended.out
+
+
+def test_a_model_file_is_held_against_it(program: Any, sealing: Any, tmp_path: Path) -> None:
+    module = nn.Linear(2, 1)
+    layout = [{"name": "weight", "shape": [1, 2]}, {"name": "bias", "shape": [1]}]
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(to_bytes(module, {"layout": layout}))
+    (tmp_path / "certificate.json").write_bytes(sealing.file(model=found_in(model).digest))
+    words = ("certificate", "verify", str(tmp_path / "certificate.json"))
+    assert "not the model: its digest is signed here" in program(*words).out
+    ended = program(*words, "--model", str(model))
+    assert ended.code == 0, ended.err
+    assert "the file that you gave holds the numbers that the run ended with" in ended.out
+    with torch.no_grad():
+        module.bias += 1e-6
+    model.write_bytes(to_bytes(module, {"layout": layout}))
+    ended = program(*words, "--model", str(model), "--json")
+    found = json.loads(ended.out)
+    assert (ended.code, found["model"], len(found["faults"])) == (1, False, 1)
+    assert "not the model that this run ended with" in found["faults"][0]
+    model.write_bytes(b"no model")
+    ended = program(*words, "--model", str(model))
+    assert (ended.code, "give `model.safetensors` of the run" in ended.err) == (1, True)
 
 
 def test_what_does_not_hold_leaves_with_1_and_no_word_of_verified(program: Any, file: Path, sealing: Any) -> None:

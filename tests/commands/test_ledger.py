@@ -17,7 +17,7 @@ from tacit.client.budget import allowed_by, settle
 from tacit.client.home import ClientHome
 from tacit.client.settings import load_settings
 from tacit.client.vault import anchor_file, open_vault
-from tacit.privacy.event import Gaussian
+from tacit.privacy.event import Gaussian, Skellam
 from tacit.privacy.ledger.creation import create
 from tacit.privacy.ledger.entry import Address, Price
 from tacit.privacy.ledger.errors import AnchorError, LedgerError
@@ -83,6 +83,43 @@ def test_it_shows_what_was_spent_and_what_is_guaranteed(program: Any, home: Clie
     assert (found["asset"], found["lines"], found["total"][0]["charges"]) == ("ward3", 10, 4)
     assert 0 < found["total"][0]["spent"] < 3.0
     assert found["allowed"][0]["by"] == "agent.toml"
+
+
+def test_what_was_realised_is_shown_beside_it_as_no_guarantee(program: Any, home: ClientHome) -> None:
+    """Shared noise: by the survivors where they were noted; at the floor, and said so, where they were not."""
+
+    def shown() -> tuple[str, dict[str, Any]]:
+        ended = program("ledger", "show", "--dir", "agent")
+        assert "realised ε" in ended.out
+        assert "no guarantee" in ended.out
+        row = next(each for each in ended.out.splitlines() if each.strip().startswith("run shared"))
+        (found,) = json.loads(program("ledger", "show", "--dir", "agent", "--json").out)["ledgers"]
+        return row + ended.out, next(each for each in found["runs"] if each["name"] == "shared")["sums"][0]
+
+    settings = load_settings(home.settings_file)
+    floor, more = Skellam(1e6, 100.0, 1000.0), Skellam(4e6, 100.0, 1000.0)
+    numbers = []
+    with open_vault(home, settings.ledger.anchor, "ward3", clock=lambda: 1_700_000_000) as store:
+        for round in range(2):
+            price = Price(settings.policy.currency, floor)
+            numbers.append(store.reserve(Address("shared", round, 0), "a" * 64, lambda _, price=price: price))
+            store.commit(numbers[-1], "b" * 64)
+    words, row = shown()
+    assert "unknown" in words
+    assert (row["realised"], row["survivors_known"], row["survivors_unknown"]) == (None, 0, 2)
+    with open_vault(home, settings.ledger.anchor, "ward3", clock=lambda: 1_700_000_000) as store:
+        store.survived(numbers[0], 9, more)
+    words, half = shown()
+    assert "Of 1 of 2 charges that is not known here" in words
+    assert (half["survivors_known"], half["survivors_unknown"]) == (1, 1)
+    with open_vault(home, settings.ledger.anchor, "ward3", clock=lambda: 1_700_000_000) as store:
+        store.survived(numbers[1], 9, more)
+    _, whole = shown()
+    assert 0 < whole["realised"] < half["realised"] < half["spent"] == row["spent"] == whole["spent"]
+    assert whole["realised"] == pytest.approx(whole["spent"] / 2, rel=0.15)  # four times the variance
+    assert program("ledger", "verify", "--dir", "agent").code == 0
+    assert program("ledger", "export", "--dir", "agent", "--out", "all.jsonl").code == 0
+    assert program("ledger", "verify", "all.jsonl").code == 0
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png"])

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tacit.client import anchorage as anchorages
 from tacit.client.agent import Agent, serve
 from tacit.client.anchorage import Anchorage, alias
-from tacit.client.enrolment import RejectedError, anchored, enrol
+from tacit.client.enrolment import RejectedError, anchored, enrol, headed
 from tacit.client.home import ClientHome
 from tacit.client.identity import Identity
 from tacit.client.node import Node
@@ -27,15 +27,20 @@ from tacit.commands.faults import FAILED, code_of
 from tacit.commands.main import execute
 from tacit.privacy.claim import Observer
 from tacit.privacy.event import Gaussian
+from tacit.privacy.ledger.creation import create
 from tacit.privacy.ledger.entry import Address, Currency, Price
 from tacit.privacy.ledger.errors import RollbackError
 from tacit.privacy.ledger.notice import Notice
 from tacit.privacy.ledger.store import Store
 from tacit.server import anchors
 from tacit.server import enrolment as offices
+from tacit.server.conductor import LEDGER
 from tacit.server.enrolment import Enrolment, Office
 from tacit.server.founding import found
+from tacit.server.heads import confirm, shown_in
+from tacit.server.home import ServerHome, anchor_file
 from tacit.server.registry import Registry
+from tacit.strategies import heading, keyfile
 from tacit.strategies.anchoring import answer
 
 PRICE = Price(Currency("owner", "zero-out", Observer("server")), Gaussian(1.0), 0.0)
@@ -349,6 +354,132 @@ def test_an_agent_at_work_stops_once_it_learns_that_its_ledger_is_older(
         with agent.anchorage.kept(), pytest.raises(RollbackError, match="the coordinator's anchor held"):
             agent.work(cast(Node, Nobody()))
         assert asked
+
+
+# --- the coordinator's own ledger, kept by its owners ---
+
+
+@pytest.fixture
+def server(owner: Owner, tmp_path: Path) -> ServerHome:
+    """The coordinator's folder, with a ledger that two releases were charged in."""
+    home = ServerHome(tmp_path / "server")
+    key = keyfile.ed25519_key(home.signing_key)
+    create(home.ledger, LEDGER, key=key, anchor=anchor_file(home))
+    released(home, 1, 2)
+    return home
+
+
+def served_ledger(home: ServerHome) -> Store:
+    return Store(home.ledger, LEDGER, key=keyfile.ed25519_key(home.signing_key), anchor=anchor_file(home))
+
+
+def released(home: ServerHome, *rounds: int) -> None:
+    with served_ledger(home) as store:
+        for round in rounds:
+            charge(store, round)
+
+
+def rolled_back(home: ServerHome, copy: Path) -> None:
+    """Ledger and local anchor of an old backup, together: nothing on this machine tells."""
+    for path in home.root.glob("ledger.sqlite*"):
+        path.unlink()
+    shutil.copy(copy / "ledger.sqlite", home.ledger)
+    shutil.rmtree(home.anchors)
+    shutil.copytree(copy / "anchors", home.anchors)
+
+
+def test_owners_find_that_the_coordinator_s_ledger_is_older_and_so_does_it(
+    owner: Owner, server: ServerHome, tmp_path: Path
+) -> None:
+    with owner.open() as store:
+        anchorage = owner.anchorage(store)
+        anchorage.compare()
+        assert anchorage.coordinator == "first seen at line 2"
+        shutil.copytree(server.root, tmp_path / "backup")
+        released(server, 3, 4)
+        anchorage.tell()
+        assert anchorage.coordinator == "this owner's anchor held: line 2"
+        rolled_back(server, tmp_path / "backup")
+        served_ledger(server).close()  # by itself it finds nothing
+        again = owner.anchorage(store)
+        with pytest.raises(
+            RollbackError, match=r"ends with line 2, and this owner's anchor held: it names line 4"
+        ) as found:
+            again.compare()
+        assert code_of(found.value) == FAILED
+    with served_ledger(server) as older:
+        with pytest.raises(
+            RollbackError, match=r"ends with line 2, and an owner's copy of the anchor held: it names line 4"
+        ):
+            confirm(older, server.shown, keyfile.ed25519_key(server.signing_key).public_key())
+        with pytest.raises(RollbackError):
+            charge(older, 5)
+
+
+def test_a_coordinator_s_ledger_that_went_on_otherwise_is_found(
+    owner: Owner, server: ServerHome, tmp_path: Path
+) -> None:
+    shutil.copytree(server.root, tmp_path / "backup")
+    released(server, 3)
+    with owner.open() as store:
+        owner.anchorage(store).compare()
+        rolled_back(server, tmp_path / "backup")
+        released(server, 7, 8, 9)
+        with pytest.raises(RollbackError, match="another line 3, and this owner's anchor held"):
+            owner.anchorage(store).tell()
+        server.ledger.unlink()
+        with pytest.raises(RollbackError, match="shows no ledger any more"):
+            owner.anchorage(store).tell()
+
+
+def test_an_operator_who_lost_the_ledger_says_so_in_it(owner: Owner, server: ServerHome, tmp_path: Path) -> None:
+    shutil.copytree(server.root, tmp_path / "backup")
+    released(server, 3)
+    with owner.open() as store:
+        owner.anchorage(store).compare()
+        rolled_back(server, tmp_path / "backup")
+        assert execute(["ledger", "anchor", "server", "--yes", "--dir", str(server.root)]) == 0
+        anchorage = owner.anchorage(store)
+        anchorage.compare()
+        assert "made anew by its operator" in anchorage.coordinator
+        anchorage.tell()
+        assert "this owner's anchor held" in anchorage.coordinator
+    with served_ledger(server) as renewed:
+        confirm(renewed, server.shown, keyfile.ed25519_key(server.signing_key).public_key())
+
+
+@pytest.mark.parametrize("lie", ["garbage", "another key's", "not a head"])
+def test_what_the_coordinator_has_not_signed_stops_nobody(
+    owner: Owner, server: ServerHome, lie: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with owner.open() as store:
+        owner.anchorage(store).compare()
+        strange = Notice(heading.ASSET, 0, 9, "0" * 64, 7)
+        said = {
+            "garbage": "{]",
+            "another key's": heading.answer(heading.Heads(strange.signed(OTHER), None)),
+            "not a head": heading.answer(
+                heading.Heads(replace(strange, asset="ab" * 32).signed(owner.office.signing_key), None)
+            ),
+        }[lie]
+        monkeypatch.setattr(Office, "head_for", lambda *_: said)
+        anchorage = owner.anchorage(store)
+        anchorage.compare()
+        assert anchorage.coordinator.startswith("not known: ")
+
+
+def test_nobody_makes_the_coordinator_doubt_its_ledger_without_its_own_key(owner: Owner, server: ServerHome) -> None:
+    ahead = Notice(heading.ASSET, 0, 9, "0" * 64, 7)
+    key = keyfile.ed25519_key(server.signing_key)
+    for notice in (ahead, ahead.signed(OTHER), ahead.signed(owner.identity.keys.signing)):
+        headed(owner.identity, notice, time.time(), 5.0)
+        assert shown_in(server.shown, key.public_key()) is None
+    with served_ledger(server) as store:
+        confirm(store, server.shown, key.public_key())
+        charge(store, 5)
+    owner.office.registry.revoke("ward-3", time.time())
+    with pytest.raises(RejectedError, match="revoked"):
+        headed(owner.identity, None, time.time(), 5.0)
 
 
 def test_two_copies_that_go_on_are_shown_to_the_operator(owner: Owner, tmp_path: Path, caplog, capsys) -> None:

@@ -15,6 +15,8 @@ import tacit
 import torch
 from tacit.commands.detach import verb
 from tacit.config import Config, ConfigError, parse
+from tacit.privacy.event import Skellam
+from tacit.privacy.ledger.reader import read
 from tacit.privacy.ledger.store import Store
 from tacit.server.home import ServerHome
 from tacit.server.runs import Runs
@@ -88,6 +90,38 @@ def test_a_seeded_federation_is_the_simulated_one_to_the_bit(tmp_path: Path) -> 
         assert [each.reserved.address.round for each in charges] == [1, 2, 3]
         assert all("seed" in str(each.reserved.price.event) for each in charges)
         assert all(each.reply is not None for each in charges)
+
+
+SHARED = {
+    "privacy.relation": "zero-out", "budget.observer": "server", "evaluation.on": ["public-test"],
+    "rounds.total": 2,
+    "privacy.pipeline": [
+        {"stage": "clip", "norm": 0.3}, {"stage": "encode", "bits": 16}, {"stage": "skellam", "noise_multiplier": 3.0},
+        {"stage": "mask"},
+    ],
+}  # fmt: skip
+
+
+def test_who_survived_is_known_on_both_sides_and_said_beside_the_claim(tmp_path: Path) -> None:
+    """PRIVACY.md 14, without a seed: four of four shared the noise, three were promised; the charge is that of three."""
+    root, config = tmp_path / "federation", parse(TRIO, {**SHARED, "rounds.quorum": 0.75})
+    run = up(config, 4, root)
+    (note,) = [note for note in run.notes if note.startswith("Realised, no guarantee")]
+    assert "2 of 2 releases" in note
+    found = float(note.split("ε = ")[1].split()[0])
+    assert found < run.claims[0].epsilon
+    books = [read(ServerHome(root / "server").ledger), read(Site(root).owner(0).ledgers / "share.sqlite")]
+    for book in books:
+        records = book.account.records()
+        assert [each.realised.survivors for each in records if each.realised] == [4, 4]
+        for each in records:
+            assert isinstance(each.reserved.price.event, Skellam)
+            assert each.realised is not None
+            assert isinstance(each.realised.event, Skellam)
+            assert each.realised.event.variance == pytest.approx(each.reserved.price.event.variance * 4 / 3)
+    sealed = check(run.certificate)
+    assert sealed.holds
+    assert all(each.cost.epsilon > found for each in (*sealed.claims, *sealed.owners))  # what was promised, and no less
 
 
 def test_a_policy_permits_what_the_run_needs_and_no_more() -> None:

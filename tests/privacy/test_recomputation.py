@@ -12,6 +12,7 @@ from tacit.privacy import recomputation
 from tacit.privacy.claim import Observer
 from tacit.privacy.event import (
     BandedMatrix,
+    BufferedLinearToeplitz,
     Composed,
     DiscreteGaussian,
     Event,
@@ -106,9 +107,26 @@ def test_nothing_costs_nothing() -> None:
 
 
 def test_where_no_second_computation_applies_the_answer_is_no() -> None:
-    banded = cost((BandedMatrix(5.0, (1.0, 0.5), 10, 5, 2), 1))
-    assert math.isfinite(banded.epsilon)
-    assert "no second computation" in recompute(banded).fault
+    many = cost((BandedMatrix(5.0, (1.0, 0.5), 4000, 2000, 2), 1))  # a matrix that nobody writes out
+    sampled = cost((Poisson(0.1, BandedMatrix(5.0, (1.0, 0.5), 10, 5, 2)), 1))
+    for each in (many, sampled):
+        assert math.isfinite(each.epsilon)
+        assert "no second computation" in recompute(each).fault
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+@pytest.mark.parametrize(
+    "event",
+    [BandedMatrix(9.0, (1.0, 0.5, 0.375), 12, 4, 3), BandedMatrix(9.0, (1.0, -0.5, 0.25), 12, 4, 3),
+     BufferedLinearToeplitz(9.0, (0.9, 0.5), (0.12, 0.3), 12, 3, 4)],
+    ids=["banded", "banded with signs", "blt"],
+)  # fmt: skip
+def test_a_schedule_of_correlated_noise_is_worked_out_again_by_its_matrix(relation: Relation, event: Event) -> None:
+    stated = cost((event, 1), (Nothing(), 11), relation=relation)
+    found = recompute(stated)
+    assert (found.fault, found.by) == ("", "pld")
+    assert found.second == pytest.approx(found.epsilon, rel=1e-3)
+    assert "follows" in recompute(replace(stated, epsilon=stated.epsilon * 1.001)).fault
 
 
 @pytest.mark.parametrize("event", [Gaussian(9.0), Skellam(1e6, 300.0, 3000.0)])

@@ -16,12 +16,13 @@ from tacit.config import Config, parse
 from tacit.privacy.ledger.certificate import binding_in, signed_statement
 from tacit.privacy.ledger.creation import create
 from tacit.privacy.ledger.store import Store
-from tacit.server.certifying import Notary, digest_of
+from tacit.server.certifying import Notary
 from tacit.server.runs import Runs, ServedRun
 from tacit.strategies.certificate import check
 from tacit.strategies.essence import essence
 from tacit.strategies.federation import Federation, build
 from tacit.strategies.messages import Reply
+from tacit.strategies.modelfile import digest_of
 from tacit.strategies.steps import Asked, Certify
 
 CONFIG = """
@@ -37,7 +38,8 @@ delta = 0.01
 pipeline = [{ stage = "clip", norm = 0.3 }, { stage = "central-gaussian", noise_multiplier = 3.0 }]
 """
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
-WEIGHTS = torch.tensor([0.5, -1.0])
+WEIGHTS = torch.linspace(-1.0, 1.0, 1280)
+LAYOUT = [("weight", (10, 128))]
 
 
 @dataclass
@@ -110,7 +112,7 @@ def test_who_signs_is_bound_and_who_does_not_is_missing(at: Any) -> None:
     assert found.holds, found.faults
     assert [each.owner.name for each in found.owners] == ["ward-1"]
     assert [(each.number, each.code) for each in found.binding.missing] == [(2, "silent"), (3, "claim")]
-    assert (found.binding.model, found.binding.charges) == (digest_of(WEIGHTS), 3)
+    assert (found.binding.model, found.binding.charges) == (digest_of(LAYOUT, WEIGHTS.numpy().tobytes()), 3)
     assert [each.cost.currency.observer.who for each in found.claims] == ["analyst", "server", "owners"]
     assert [math.isinf(each.cost.epsilon) for each in found.claims] == [False, True, False]
 
@@ -141,9 +143,3 @@ def test_a_seeded_run_claims_nothing(at: Any) -> None:
     assert found.binding.seeded
     assert found.owners == ()
     assert all(math.isinf(each.cost.epsilon) for each in found.claims)
-
-
-def test_a_model_has_one_digest() -> None:
-    """SHA-256 of 0000003f 000080bf, the two numbers as 32-bit little-endian floats."""
-    assert digest_of(WEIGHTS.double()) == digest_of(WEIGHTS)
-    assert digest_of(WEIGHTS) != digest_of(WEIGHTS.flip(0))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from tacit.config import Config, parse
 from tacit.privacy.entropy import SeededEntropy, SystemEntropy
-from tacit.privacy.event import Gaussian, NonPrivate, Poisson
+from tacit.privacy.event import Gaussian, NonPrivate, Poisson, Skellam
 from tacit.privacy.ledger.memory import BudgetError, MemoryLedger
 from tacit.privacy.pipeline import Opened, Pipeline, Release, pipeline
 from tacit.privacy.stages.table import from_row
@@ -299,6 +299,28 @@ def test_shares_of_noise_are_never_summed_below_their_floor() -> None:
     assert any(record.attempt > 0 for _, record in found)  # some draws were smaller, and were not released
     with pytest.raises(RoundError, match="2 needed"):
         bench(except_owners(*range(9)), **SHARED, **{"rounds.participation": {"use": "poisson", "rate": 0.3}}).run(1)
+
+
+def test_survivors_above_the_floor_are_said_and_not_charged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PRIVACY.md 14: the price is that of the floor; what nine owners' shares made of it stands beside it."""
+    made, seen = bench(except_owners(3), **SHARED), list[Release]()
+    whole = MemoryLedger.open
+
+    def opens(self: MemoryLedger, release: Release) -> Opened:
+        seen.append(release)
+        return whole(self, release)
+
+    monkeypatch.setattr(MemoryLedger, "open", opens)
+    made.run(1)
+    (release,) = seen
+    assert release.outcome is not None
+    assert (release.outcome.survivors, release.event) == (9, made.federation.round_event(made.federation.pipeline))
+    assert isinstance(release.event, Skellam)
+    assert isinstance(release.outcome.event, Skellam)
+    assert release.outcome.event.variance == pytest.approx(release.event.variance * 9 / 7)
+    assert [entry.event for entry in made.ledger.entries] == [release.event]
+    bench(except_owners(0), **POISSON).run(1)  # of central noise, and of a secret draw, nothing is said
+    assert seen[-1].outcome is None
 
 
 # --- the budget and the ledger ---

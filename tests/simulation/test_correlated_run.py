@@ -85,9 +85,9 @@ def test_a_secret_draw_is_refused() -> None:
         build(parse(TEXT, {"rounds.participation": {"use": "poisson", "rate": 0.5}}))
 
 
-def test_a_daemon_does_not_run_it() -> None:
+def test_without_a_seed_it_runs_only_where_its_releases_are_kept() -> None:
     simulation = prepare(parse(TEXT), seed=1, device="cpu")
-    with pytest.raises(RoundError, match="simulations only"):
+    with pytest.raises(RoundError, match="give a keeper"):
         Coordinator(simulation.federation, simulation.transport, simulation.ledger, SystemEntropy(), "run", 9)
     assert not budget_for(simulation.federation, 9).affords(Nothing())
 

@@ -31,6 +31,8 @@ from tacit.simulation.mechanism import mechanism
         (FixedCohort(10, 1000, Gaussian(1.0)), "10 of 1,000 drawn, Gaussian 1"),
         (Composed((Laplace(2.0), Gaussian(3.0))), "Laplace 2 + Gaussian 3"),
         (Composed(()), "nothing"),
+        (Composed((Repeated(Gaussian(3.0), 1), Repeated(Nothing(), 5))), "1 × Gaussian 3"),
+        (Composed((Nothing(), Repeated(Nothing(), 5))), "nothing"),
         (Nothing(), "nothing"),
         (NonPrivate(), "no privacy"),
         (Skellam(100.0, 2.0, 4.0), "skellam (variance 100, l2 2, l1 4)"),

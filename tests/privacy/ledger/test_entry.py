@@ -23,6 +23,7 @@ from tacit.privacy.ledger.entry import (
     Heading,
     Price,
     Reserved,
+    Survived,
     body_of,
     chained,
     entry_from,
@@ -69,6 +70,7 @@ ENTRIES: st.SearchStrategy[Entry] = st.one_of(
     st.builds(Reserved, st.builds(Address, NAMES, COUNTS, COUNTS), DIGESTS, PRICES, TIMES, st.just("") | DIGESTS),
     st.builds(Committed, COUNTS, DIGESTS, TIMES),
     st.builds(Allowed, CURRENCIES, DELTAS, LIMITS, NAMES, TIMES, st.just("") | NAMES, st.none() | COUNTS),
+    st.builds(Survived, COUNTS, COUNTS, EVENTS, TIMES),
     st.builds(Anchored, NAMES, TIMES),
 )
 PRICE = Price(Currency("owner", "zero-out", Observer("server")), Gaussian(2.0), 1e-9)

@@ -234,6 +234,7 @@ def charging(site: Site) -> Callable[[Callable[[str], None]], Callable[[], None]
             say("granted")
             store.commit(number, REPLY)
             say("sent")
+            store.survived(number, 5, Gaussian(3.0))
 
         return charge
 
@@ -247,7 +248,7 @@ def test_killed_between_any_two_system_calls_of_a_charge(tmp_path: Path) -> None
     Site(fresh).create()
     with Site(fresh).open() as store:
         store.reserve(Address("before", 0, 0), REQUEST, pays)
-    count, going, seen = 0, True, set()
+    count, going, seen, known = 0, True, set(), set[bool]()
     while going:
         place = tmp_path / "now"
         shutil.copytree(fresh, place)
@@ -268,12 +269,15 @@ def test_killed_between_any_two_system_calls_of_a_charge(tmp_path: Path) -> None
             assert found is not None or "granted" not in words
             assert (found is not None and found.reply is not None) or "sent" not in words
             assert len(store.spent().records()) == 1 + (found is not None)
+            assert set(store.spent().events(PRICE.currency)) == {PRICE.event}  # whoever survived
+            known.add(found is not None and found.realised is not None)
             store.commit(store.reserve(Address("run", 1, 1), REQUEST, pays), REPLY)
         with site.open() as store:
             assert len(store.spent().records()) == 2 + (found is not None)
         shutil.rmtree(place)
         count += 1
     assert seen == {(), ("granted",), ("granted", "sent")}
+    assert known == {False, True}
     assert count > 20
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tacit.privacy.claim import ClaimError, Observer, event_of
+from tacit.privacy.correlation import Memory
 from tacit.privacy.entropy import SeededEntropy, SystemEntropy
 from tacit.privacy.event import BandedMatrix, BufferedLinearToeplitz, Gaussian, NonPrivate
 from tacit.privacy.participation import Cyclic, Everyone, FixedOwners, PoissonOwners
@@ -91,9 +92,19 @@ def test_a_restart_draws_the_same() -> None:
     assert not np.array_equal(opened(made, 5)[-1], opened(made, 5, seed=2)[-1])
 
 
-def test_entropy_that_nobody_can_draw_again_is_refused() -> None:
-    with pytest.raises(PipelineError, match="simulations only"):
-        line().receive(torch.zeros(DIM, dtype=torch.int64), Env(SystemEntropy(), 1))
+def test_what_nobody_can_draw_again_has_to_be_kept() -> None:
+    """PRIVACY.md 7: lost state ends the schedule. No round is drawn twice, and none is left out."""
+    made, nothing = line(), torch.zeros(DIM, dtype=torch.int64)
+    memory = Memory()
+    for round in (1, 2, 3):
+        before = memory.copy()
+        first = made.receive(nothing, Env(SystemEntropy(), round, memory=memory)).total
+        again = made.receive(nothing, Env(SystemEntropy(), round, memory=before)).total
+        assert not torch.equal(first, again)  # what was lost before it was kept is drawn afresh
+        assert memory.round == round
+    for held, round in ((None, 2), (Memory(), 3), (memory.copy(), 3), (memory.copy(), 5)):
+        with pytest.raises(PipelineError, match="this schedule ends"):
+            made.receive(nothing, Env(SystemEntropy(), round, memory=held))
 
 
 @pytest.mark.parametrize(

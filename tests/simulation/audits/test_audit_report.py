@@ -10,7 +10,7 @@ import pytest
 from tacit.config import parse
 from tacit.simulation.audits.audit import audit
 from tacit.simulation.audits.report import report
-from tacit.simulation.audits.words import BLIND, overall, verdict_sentence
+from tacit.simulation.audits.words import ANEW, BLIND, overall, verdict_sentence
 from tacit.simulation.document import dumps
 
 TEXT = """
@@ -47,7 +47,7 @@ def test_the_page_stands_alone_and_tells_all_figures(told: dict[str, Any], read:
     page = read(report(told, "tacit audit federation.toml"))
     assert "trial <b>" in page.text
     assert verdict_sentence(overall(told)) in page.text
-    for sentence in BLIND:
+    for sentence in (ANEW, *BLIND):
         assert sentence in page.text
     assert "tacit audit federation.toml" in page.text
     assert "estimate" in page.text

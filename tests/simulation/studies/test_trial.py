@@ -13,12 +13,18 @@ from tacit.simulation.studies.journal import key_of
 from tacit.simulation.studies.trial import Bench, curve, price, sketch, train
 
 NOISE = "privacy.pipeline.1.noise_multiplier"
+IN_TURN = {"rounds.participation": {"use": "cyclic", "cohort": 4, "separation": 3}, "rounds.total": 6}
 SETTINGS: list[dict[str, Any]] = [
     {"rounds.total": 3},
     {NOISE: 1.5, "local.lr": 0.2},
     {"rounds.participation": {"use": "everyone"}, "privacy.pipeline.0.norm": 1.0},
     {NOISE: "calibrate", "budget.epsilon": 5.0},
     {"population.owners": 20},
+    {**IN_TURN, "privacy.pipeline.1": {"stage": "correlated-gaussian", "noise_multiplier": "calibrate", "bands": 3}},
+    {
+        **IN_TURN,
+        "privacy.pipeline.1": {"stage": "correlated-gaussian", "noise_multiplier": 2.0, "decay": [0.9], "scale": [0.2]},
+    },
 ]
 
 
