@@ -28,14 +28,16 @@ def loop(work: Work, layout: str) -> Round:
         total = [torch.zeros_like(each) for each in start]
         for owner in owners:
             with torch.no_grad():
-                torch._foreach_copy_(parameters, start)
+                for parameter, value in zip(parameters, start, strict=True):
+                    parameter.copy_(value)
             order = torch.randperm(work.examples) + owner * work.examples
             for batch in order.split(BATCH):
                 optimizer.zero_grad()
                 loss(module(inputs[batch]), targets[batch]).backward()
                 optimizer.step()
             with torch.no_grad():
-                torch._foreach_add_(total, torch._foreach_sub(parameters, start))
+                for whole, parameter, value in zip(total, parameters, start, strict=True):
+                    whole += parameter - value
         return torch.cat([each.flatten() for each in total])
 
     return run

@@ -74,7 +74,8 @@ def reused(work: Work, mode: str) -> Round:
         total = [torch.zeros_like(each) for each in start]
         for owner in owners:
             with torch.no_grad():
-                torch._foreach_copy_(parameters, start)
+                for parameter, value in zip(parameters, start, strict=True):
+                    parameter.copy_(value)
             for _ in range(work.steps):
                 batch = torch.nonzero(torch.rand(work.examples) < work.rate).squeeze(1) + owner * work.examples
                 if len(batch):
@@ -82,7 +83,8 @@ def reused(work: Work, mode: str) -> Round:
                     loss(module(inputs[batch]), targets[batch]).backward()
                     optimizer.step()
             with torch.no_grad():
-                torch._foreach_add_(total, torch._foreach_sub(parameters, start))
+                for whole, parameter, value in zip(total, parameters, start, strict=True):
+                    whole += parameter - value
         return torch.cat([each.flatten() for each in total])
 
     return run

@@ -86,7 +86,7 @@ class Pace(TrainingProcessCallback):
         torch.distributed.broadcast(word, 0)
         return bool(word.item())
 
-    def after_central_iteration(self, aggregate_metrics, model, *, central_iteration):  # noqa: ANN001, ANN201
+    def after_central_iteration(self, aggregate_metrics, model, *, central_iteration):
         go = self.turns.after_round() if self.turns is not None else True
         return not self.wait(go), Metrics()
 
