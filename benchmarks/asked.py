@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crew import Crew, Turn
+from works import WORKS
 
 Rates = Mapping[str, float]  # clients a second by contender
 
@@ -83,6 +84,15 @@ FIGURES = (
     Figure("W2 plain", "fp32 limit, torch.mm", percent("W2 tacit plain", "W2 matrices mm"), 68, 80, "{:.0f} %"),
     Figure("W2 example-level DP-SGD", "Opacus at its best", over("W2 tacit example", "W2 opacus"), 2, 4, "{:.2f} ×"),
 )  # fmt: skip
+# Figures that benchmarks of their own find, by program.
+ALONE = {
+    "discrete.py": Figure(
+        "digits, discrete noise, 20 bits, cohort 100", "time of owner-level DP", over(""), 2, 1.3, "{:.2f} ×", True
+    ),
+    "startup.py": Figure(
+        "start-up of `tacit simulate`", "imports alone, processor time", over(""), 1.4, 1.1, "{:.2f} ×", True
+    ),
+}
 
 
 def clock(turns: Sequence[Turn]) -> float:
@@ -119,23 +129,19 @@ def speeds(crew: Crew) -> str:
     ]
     found = rates(crew)
     for key, turns in crew.turns.items():
-        work, _, name = key.partition(" ")
-        level = next(
-            (level for level in ("owner", "example") if level in name or (level, name[:6]) == ("example", "opacus")),
-            "plain",
-        )
-        own = found.get(f"{work} tacit {level}")
-        ratio = "" if own is None or name.startswith("tacit") else f"{own / found[key]:.2f} ×"
+        work, name = WORKS[key.split()[0]], key.split()[1:]
+        own = found.get(f"{work.name} tacit {_level(name)}")
+        ratio = "" if own is None or name[0] == "tacit" else f"{own / found[key]:.2f} ×"
         lines.append(
-            f"| {key} | {found[key]:,.0f} | {processor(turns):,.0f} | {ratio} | {turns[0].clients // _cohort(key)} |"
+            f"| {key} | {found[key]:,.0f} | {processor(turns):,.0f} | {ratio} | {turns[0].clients // work.cohort} |"
         )
     return "\n".join(lines)
 
 
-def _cohort(key: str) -> int:
-    from works import WORKS
-
-    return WORKS[key.split()[0]].cohort
+def _level(name: Sequence[str]) -> str:
+    if name[0] == "opacus":
+        return "example"
+    return "owner" if name[0] in ("flower", "pfl") and name[1].startswith("owner") else "plain"
 
 
 def machine() -> str:

@@ -21,6 +21,7 @@ OWN, PEERS = HERE.parent / ".venv", HERE.parent / ".venv-peers"
 READY, TURN, LEAVE = 180.0, 300.0, 30.0  # seconds for which a contender may start, take a turn, and end
 SAID = 3000  # last characters of what a contender wrote before it failed
 MOST = 500  # rounds of a turn
+TICK = 0.01  # seconds: processor time is counted in these
 
 
 class CrewError(RuntimeError):
@@ -77,13 +78,16 @@ class Running:
         self.about = dict(self._heard(READY)["ready"])
 
     def warm(self, seconds: float) -> float:
-        """Two turns that do not count, then the rounds that fill about so many seconds; returns clients a second."""
-        self.turn(2)
+        """Turns that do not count, then the rounds that fill about so many seconds; returns clients for a second of two
+        processors, which says more than the clock on a machine that does other work too."""
+        self.turn(1)
+        rounds, before = 1, self.spent()
         took = self.turn(1)
         if took < seconds / 10:  # too short to tell
+            rounds, before = 10, self.spent()
             took = self.turn(10) / 10
         self.rounds = max(1, min(MOST, round(seconds / took)))
-        return WORKS[self.contender.work].cohort / took
+        return 2 * rounds * WORKS[self.contender.work].cohort / max(TICK, self.spent() - before)
 
     def turn(self, rounds: int) -> float:
         """Seconds of so many rounds, by its own clock."""
@@ -162,7 +166,7 @@ def _started(contender: Contender, home: Path) -> Running:
 
 @dataclass(slots=True)
 class Crew:
-    """Those who take part, in the order of their turns, and what each reached in each; `tried` are clients a second of every
+    """Those who take part, in the order of their turns, and what each reached in each; `tried` is what `warm` found of every
     member of a family, `faults` the contenders that failed."""
 
     running: list[Running] = field(default_factory=list)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from asked import machine, rates, speeds, values
+from asked import ALONE, machine, rates, speeds, values
 from crew import OWN, PEERS, Contender, Crew, CrewError, crew, python_of
 
 HERE = Path(__file__).resolve().parent
@@ -26,31 +27,28 @@ PATIENCE = 600.0  # seconds for the benchmarks that run by themselves
 
 
 def contenders(work: str, quick: bool) -> list[Contender]:
-    """Everybody who takes part in a work."""
+    """Everybody who takes part in a work; where it is to be `quick`, in the settings alone that are known to be best."""
 
     def tacit(level: str) -> Contender:
         return Contender(f"tacit {level}", "tacit_rounds.py", (work, level, "2"), OWN)
 
-    def opacus(way: str, mode: str, family: str) -> Contender:
-        return Contender(
-            f"opacus {family}: {way}, {mode}", "opacus_steps.py", (work, way, mode), family=f"opacus {family}"
-        )
+    def opacus(family: str, way: str, mode: str) -> Contender:
+        name = f"opacus {family}: {mode}" if way == family else f"opacus {family}: {way}"
+        return Contender(name, "opacus_steps.py", (work, way, mode), family="" if quick else f"opacus {family}")
 
-    modes = ("hooks", "ew") if quick else ("hooks", "ew", "functorch")
     found = [tacit("plain"), tacit("owner"), tacit("example")]
-    found += [Contender("flower plain", "flower_rounds.py", (work, "plain"))]
+    found += [Contender(f"flower {level}", "flower_rounds.py", (work, level)) for level in ("plain", "owner")]
     found += [Contender(f"pfl plain, {n}", "pfl_rounds.py", (work, "plain", str(n))) for n in (1, 2)]
-    if work == "W1":
-        found += [Contender("flower owner", "flower_rounds.py", (work, "owner"))]
-        found += [Contender("pfl owner, 2", "pfl_rounds.py", (work, "owner", "2"))]
-        found += [Contender("loop", "by_hand.py", (work, "contiguous"))]
-    else:
-        layouts = ("contiguous", "channels-last")
-        found += [Contender(f"loop, {one}", "by_hand.py", (work, one), family="loop") for one in layouts]
+    found += [Contender("pfl owner, 2", "pfl_rounds.py", (work, "owner", "2"))]
+    layouts = ("contiguous",) if quick or work == "W1" else ("contiguous", "channels-last")
+    family = "loop" if len(layouts) > 1 else ""
+    found += [Contender(f"loop, {layout}", "by_hand.py", (work, layout), family=family) for layout in layouts]
     found += [Contender(f"matrices {way}", "matrices.py", (work, way)) for way in ("mm", "onednn")]
-    found += [opacus("fresh", mode, "fresh") for mode in modes]
-    found += [opacus("reused", mode, "reused") for mode in modes]
-    return found + [opacus(way, "ghost", "ghost") for way in ("fresh", "reused")]
+    if quick:  # what was fastest where all were tried
+        mode = "hooks" if work == "W1" else "ew"
+        return [*found, opacus("fresh", "fresh", mode), opacus("ghost", "reused", "ghost")]
+    found += [opacus(way, way, mode) for way in ("fresh", "reused") for mode in ("hooks", "ew", "functorch")]
+    return found + [opacus("ghost", way, "ghost") for way in ("fresh", "reused")]
 
 
 def measured(crew: Crew, work: str, options: argparse.Namespace, home: Path) -> None:
@@ -80,16 +78,17 @@ def measured(crew: Crew, work: str, options: argparse.Namespace, home: Path) -> 
     )  # fmt: skip
 
 
-def beside(names: tuple[str, ...]) -> None:
-    """Benchmarks of their own whose figures belong to the same table, as they print them."""
-    for name in names:
-        program = HERE / name
-        if program.exists():
-            done = subprocess.run(
-                [str(python_of(OWN)), str(program)], capture_output=True, text=True, timeout=PATIENCE, check=False,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-            )  # fmt: skip
-            print(f"{name}: {done.stdout.strip()}" + (f" (failed) {done.stderr[-1000:]}" if done.returncode else ""))
+def beside(program: str) -> float | None:
+    """The ratio that a benchmark of its own ends with (`… 1.23 ×`); None where it does not exist or fails."""
+    if not (HERE / program).exists():
+        return None
+    done = subprocess.run(
+        [str(python_of(OWN)), str(HERE / program)], capture_output=True, text=True, timeout=PATIENCE, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    print(f"{program}: {(done.stdout if not done.returncode else done.stderr[-1000:]).strip()}", flush=True)
+    found = re.findall(r"([\d.]+) ×", done.stdout)
+    return float(found[-1]) if found and not done.returncode else None
 
 
 def report(crew: Crew, options: argparse.Namespace, load: tuple[float, float, float]) -> None:
@@ -100,6 +99,7 @@ def report(crew: Crew, options: argparse.Namespace, load: tuple[float, float, fl
     for family, tried in crew.tried.items():
         print(f"\n{family}, tried once: " + ", ".join(f"{name} {rate:,.0f}" for name, rate in tried.items()))
     found = values(rates(crew))
+    found += [(figure, None if options.only else beside(program)) for program, figure in ALONE.items()]
     print("\n| work | Tacit against | reached | asked | goal | |\n|---|---|---|---|---|---|")
     for figure, value in found:
         print(figure.line(value))
@@ -137,8 +137,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="peers-") as folder, crew() as found:
         for work in ("W1", "W2"):
             measured(found, work, options, Path(folder))
-    if not options.only:
-        beside(("discrete.py", "startup.py"))
     report(found, options, load)
     for fault in found.faults:
         print(fault, file=sys.stderr)
