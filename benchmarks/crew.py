@@ -8,6 +8,7 @@ import os
 import select
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ OWN, PEERS = HERE.parent / ".venv", HERE.parent / ".venv-peers"
 READY, TURN, LEAVE = 180.0, 300.0, 30.0  # seconds for which a contender may start, take a turn, and end
 SAID = 3000  # last characters of what a contender wrote before it failed
 MOST = 500  # rounds of a turn
+ALLOWED, LEAST = 240.0, 3  # seconds for the turns of all, after so many of them
 TICK = 0.01  # seconds: processor time is counted in these
 
 
@@ -174,9 +176,13 @@ class Crew:
     tried: dict[str, dict[str, float]] = field(default_factory=dict)
     faults: list[CrewError] = field(default_factory=list)
 
-    def take_turns(self, repeats: int) -> None:
-        """So many turns of everybody, in turn; whoever fails is out."""
-        for _ in range(repeats):
+    def take_turns(self, repeats: int) -> int:
+        """Turns of everybody, as many as `repeats` or as fit into `ALLOWED` seconds; returns how many. Whoever fails is out."""
+        began = time.perf_counter()
+        for done in range(repeats):
+            passed = time.perf_counter() - began
+            if done >= LEAST and passed * (done + 1) / done > ALLOWED:
+                return done
             for one in list(self.running):
                 with self._noted(one):
                     before = {each.contender.key: each.spent() for each in self.running}
@@ -187,6 +193,7 @@ class Crew:
                     self.turns.setdefault(one.contender.key, []).append(
                         Turn(clients, seconds, own, sum(after.values()))
                     )
+        return repeats
 
     @contextlib.contextmanager
     def _noted(self, one: Running) -> Iterator[None]:
