@@ -121,6 +121,11 @@ def values(found: Rates) -> list[tuple[Figure, float | None]]:
     return result
 
 
+def shown(rate: float) -> str:
+    """Clients a second, to three digits or the whole."""
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}" if rate >= 10 else f"{rate:.2f}"
+
+
 def speeds(crew: Crew) -> str:
     """The table of contenders."""
     lines = [
@@ -130,11 +135,11 @@ def speeds(crew: Crew) -> str:
     found = rates(crew)
     for key, turns in crew.turns.items():
         work, name = WORKS[key.split()[0]], key.split()[1:]
-        own = found.get(f"{work.name} tacit {_level(name)}")
-        ratio = "" if own is None or name[0] == "tacit" else f"{own / found[key]:.2f} ×"
-        lines.append(
-            f"| {key} | {found[key]:,.0f} | {processor(turns):,.0f} | {ratio} | {turns[0].clients // work.cohort} |"
-        )
+        own = f"{work.name} tacit {_level(name)}"
+        ratios = ["", ""]
+        if own in found and name[0] != "tacit":
+            ratios = [f"{found[own] / found[key]:.2f} ×", f"{processor(crew.turns[own]) / processor(turns):.2f} ×"]
+        lines.append(f"| {key} | {shown(found[key])} | {shown(processor(turns))} | {ratios[0]} | {ratios[1]} |")
     return "\n".join(lines)
 
 

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from asked import ALONE, machine, rates, speeds, values
+from asked import ALONE, machine, rates, shown, speeds, values
 from crew import OWN, PEERS, Contender, Crew, CrewError, crew, python_of
 
 HERE = Path(__file__).resolve().parent
@@ -47,10 +47,7 @@ def contenders(work: str, quick: bool) -> list[Contender]:
     if quick:  # what was fastest where all were tried
         mode = "hooks" if work == "W1" else "ew"
         return [*found, opacus("fresh", "fresh", mode), opacus("ghost", "reused", "ghost")]
-    modes = (
-        ("hooks", "ew", "functorch") if work == "W1" else ("hooks", "ew")
-    )  # a round of functorch on W2 takes half a minute
-    found += [opacus(way, way, mode) for way in ("fresh", "reused") for mode in modes]
+    found += [opacus(way, way, mode) for way in ("fresh", "reused") for mode in ("hooks", "ew", "functorch")]
     return found + [opacus("ghost", way, "ghost") for way in ("fresh", "reused")]
 
 
@@ -100,7 +97,7 @@ def report(crew: Crew, options: argparse.Namespace, load: tuple[float, float, fl
     print(f"\n{time.strftime('%d %B %Y')}, {machine()}, load {load[0]:.1f} before and {after[0]:.1f} after\n")
     print(speeds(crew))
     for family, tried in crew.tried.items():
-        print(f"\n{family}, tried once: " + ", ".join(f"{name} {rate:,.0f}" for name, rate in tried.items()))
+        print(f"\n{family}, tried once: " + ", ".join(f"{name} {shown(rate)}" for name, rate in tried.items()))
     found = values(rates(crew))
     found += [(figure, None if options.only else beside(program)) for program, figure in ALONE.items()]
     print("\n| work | Tacit against | reached | asked | goal | |\n|---|---|---|---|---|---|")
