@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
+PEERS := .venv-peers/.ready
 
-.PHONY: explore demo test lint types contracts pytest flower wheel soak bench docs clean
+.PHONY: explore demo test lint types contracts pytest flower wheel soak bench .venv-peers docs clean
 
 demo: $(STAMP)
 	$(BIN)/tacit demo
@@ -41,8 +42,20 @@ soak: $(STAMP)
 wheel: $(STAMP)
 	$(BIN)/python tests/packaging/wheel.py
 
-bench: $(STAMP)
+# About a quarter of an hour: accounting; Tacit beside Flower, pfl, Opacus and a loop by hand, in one run, with what was asked; its
+# engines one by one.
+bench: $(STAMP) $(PEERS)
 	$(BIN)/python benchmarks/accounting.py
+	$(BIN)/python benchmarks/peers.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/engines.py --repeats 3
+
+# The peers live apart: they pin other versions of what Tacit uses.
+.venv-peers: $(PEERS)
+
+$(PEERS): benchmarks/contenders/requirements.txt benchmarks/contenders/constraints.txt
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/contenders/requirements.txt -c benchmarks/contenders/constraints.txt
+	touch $(PEERS)
 
 # What the code says of itself in docs/: the configuration's keys, the table of claims, the picture of the demo.
 docs: $(STAMP)
@@ -57,4 +70,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-peers build dist *.egg-info

@@ -1,10 +1,9 @@
-"""Clients a second of every engine on W1: `python benchmarks/engines.py`.
+"""Clients a second of every engine on W1 (see `works`), asked for or not: `python benchmarks/engines.py`.
 
-W1 is 1,000 clients of 20 examples, a 64-200-200-10 network, batches of 10, one epoch, cohorts of 100. Contenders take
-turns, so that a busy machine is busy for all of them; the table holds medians over `--repeats`. A hand-written loop (one
-torch module, one torch optimizer, the state copied back and forth, nothing of Tacit) is what ratios are against. With two
-processes each takes half of every cohort on one thread, and the first of them runs the server's half. CPU columns count
-processor time instead of the clock's: what the machine would give if it were idle, caches aside.
+Contenders take turns, so that a busy machine is busy for all of them; the table holds medians over `--repeats`. A hand-written
+loop (one torch module, one torch optimizer, the state copied back and forth, nothing of Tacit) is what ratios are against.
+With two processes each takes half of every cohort on one thread, and the first of them runs the server's half. CPU columns
+count processor time instead of the clock's: what the machine would give if it were idle, caches aside.
 
 | work | what a round is |
 |---|---|
@@ -21,17 +20,15 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from works import W1
 
-CLIENTS, EXAMPLES, COHORT = 1000, 20, 100
-WIDTHS = (64, 200, 200, 10)
-FLOPS = 6 * EXAMPLES * sum(a * b for a, b in pairwise(WIDTHS))
+CLIENTS, EXAMPLES, COHORT = W1.clients, W1.examples, W1.cohort
 CENTRAL = ({"stage": "clip", "norm": 0.3}, {"stage": "central-gaussian", "noise_multiplier": 1.0})
 NOISED = {"use": "dp-sgd", "norm": 1.0, "noise_multiplier": 1.0, "rate": 0.5, "denominator": 10.0, "steps": 2}
 SGD = {"use": "sgd", "lr": 0.1, "batch": 10}
@@ -45,26 +42,10 @@ SLOW = ("plain-loop", "example-level", "hand-written")  # fewer rounds of these
 Round = Callable[[int, list[int]], Tensor]
 
 
-def data() -> tuple[Tensor, Tensor]:
-    """All clients' examples: made up, the same everywhere."""
-    generator = torch.Generator().manual_seed(0)
-    count = CLIENTS * EXAMPLES
-    inputs = torch.randn(count, WIDTHS[0], generator=generator)
-    return inputs, torch.randint(0, WIDTHS[-1], (count,), generator=generator)
-
-
-def network() -> nn.Sequential:
-    """The model of W1."""
-    from tacit.tasks.models import mlp
-
-    torch.manual_seed(0)
-    return mlp(*WIDTHS)
-
-
 def hand_written() -> Round:
     """What one writes without a framework: load the weights, step through shuffled batches, subtract, add up."""
-    inputs, targets = data()
-    module, loss = network(), nn.CrossEntropyLoss()
+    inputs, targets = W1.data()
+    module, loss = W1.model(), nn.CrossEntropyLoss()
     start = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
 
@@ -100,12 +81,12 @@ def engine(name: str, solver: dict[str, Any], stages: tuple[dict[str, Any], ...]
     from tacit.tasks.losses import cross_entropy
     from tacit.tasks.trainable import Trainable
 
-    module = network()
+    module = W1.model()
     learner = Learner(module, cross_entropy, Trainable(module))
     shares = list(np.arange(CLIENTS * EXAMPLES).reshape(CLIENTS, EXAMPLES))
     entropy = SeededEntropy(1)
     found = next(each for each in ENGINES if each.name == name)
-    transport = Vectorised(Population(Examples(*data()), shares), found, learner, entropy)
+    transport = Vectorised(Population(Examples(*W1.data()), shares), found, learner, entropy)
     terms = Terms({"use": "w1"}, "benchmark", "zero-out", {"use": "fixed", "cohort": COHORT}, CLIENTS, 10)
     recipe = Recipe(solver, {"use": "fedavg"}, stages, 1, COHORT, terms)
     weights = learner.weights()
@@ -125,8 +106,7 @@ def engine(name: str, solver: dict[str, Any], stages: tuple[dict[str, Any], ...]
 
 def matrices() -> Round:
     """Nothing but the matrix products of forward, backward and gradient, each as one product for half a cohort."""
-    shapes = list(pairwise(WIDTHS))
-    wide = [(torch.randn(EXAMPLES * 50, a), torch.randn(a, b), torch.randn(EXAMPLES * 50, b)) for a, b in shapes]
+    wide = [(torch.randn(EXAMPLES * 50, a), torch.randn(a, b), torch.randn(EXAMPLES * 50, b)) for _, a, b in W1.layers]
 
     def one(number: int, owners: list[int]) -> Tensor:
         for _ in range(max(1, len(owners) // 50)):
@@ -206,7 +186,9 @@ def show(rates: dict[tuple[str, str, int], list[tuple[float, float]]], contender
         return statistics.median(row[column] for row in rates[key])
 
     base = ("plain", "hand-written", 2)
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {FLOPS / 1e6:.2f} MFLOP a client in matrix products")
+    print(
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {W1.flops / 1e6:.2f} MFLOP a client in matrix products"
+    )
     print(
         "| work | contender | clients/s, 1 process | 2 processes | CPU clients/s, 2 processes | × hand-written on 2 (CPU) |"
     )

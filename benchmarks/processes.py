@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -34,6 +35,47 @@ def spent(pid: int) -> float:
     """Seconds of processor time of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that cannot be mistaken for a later one of the same number: `born` is in clock ticks since the start of the
+    system. `cpu` is in seconds."""
+
+    pid: int
+    born: int
+    parent: int = field(compare=False)
+    cpu: float = field(compare=False)
+
+
+def whole(pid: int) -> set[Process]:
+    """A process and everything that descends from it, whatever its group; nothing if it is gone."""
+    found = {each.pid: each for each in _processes()}
+    reached = {found[pid]} if pid in found else set()
+    grown = True
+    while grown:
+        known = {each.pid for each in reached}
+        grown = not reached.issuperset(more := {each for each in found.values() if each.parent in known})
+        reached |= more
+    return reached
+
+
+def kill(processes: Iterable[Process]) -> None:
+    """Kill those of them that still run."""
+    running = set(_processes())
+    for process in processes:
+        if process in running:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+
+
+def _processes() -> Iterator[Process]:
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                fields = (path / "stat").read_text().rpartition(")")[2].split()
+                cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+                yield Process(int(path.name), int(fields[19]), int(fields[1]), cpu)
 
 
 def peak(pid: int) -> float:

@@ -15,7 +15,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGES = set(PYPROJECT["tool"]["setuptools"]["packages"])
 ROOMS = {"commands", "privacy", "tasks", "strategies", "server", "client", "simulation"}
 ROOT_MODULES = {"__init__", "__main__", "config"}
-SKIPPED = {".venv", "build", "dist", ".git", "tests", ".types", "benchmarks", "docs"}
+SKIPPED = {".venv", ".venv-peers", "build", "dist", ".git", "tests", ".types", "benchmarks", "docs"}
 
 
 def sources() -> list[Path]:
