@@ -27,6 +27,14 @@ class Engine(StrEnum):
     in_memory = "in-memory"
 
 
+class Precision(StrEnum):
+    """What large products are computed in, as `prepare` takes it."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
 def command(
     configuration: Configuration,
     seed: Seed = 0,
@@ -51,6 +59,12 @@ def command(
             help="Processes that train owners; by default one for each core, once they pay. Changes no bit of the result.",
         ),
     ] = None,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            "--precision", help="What large products are computed in; half precision is for GPUs. Claims stay."
+        ),
+    ] = Precision.float32,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -71,9 +85,9 @@ def command(
 
     find = folder_of if resume else folder_for
     folder = find(configuration, out, set=changes)
-    again = reproduction(configuration, seed, settings, engine, device)
+    again = reproduction(configuration, seed, settings, engine, device, precision)
     options: dict[str, Any] = {"seed": seed, "set": changes, "engine": engine.value, "device": device}
-    options |= {"workers": workers, "resume": resume}
+    options |= {"workers": workers, "precision": precision.value, "resume": resume}
     with Progress(quiet) as progress:
         try:
             with Traced(folder.path):
@@ -95,7 +109,9 @@ def command(
         show_run(run, folder, again)
 
 
-def reproduction(configuration: Path, seed: int, settings: list[str] | None, engine: Engine, device: str) -> str:
+def reproduction(
+    configuration: Path, seed: int, settings: list[str] | None, engine: Engine, device: str, precision: Precision
+) -> str:
     """The command that makes the same run again."""
     words = ["tacit", "simulate", str(configuration), "--seed", str(seed)]
     for each in settings or []:
@@ -104,6 +120,8 @@ def reproduction(configuration: Path, seed: int, settings: list[str] | None, eng
         words += ["--engine", engine.value]
     if device != "auto":
         words += ["--device", device]
+    if precision is not Precision.float32:
+        words += ["--precision", precision.value]
     return shlex.join(words)
 
 

@@ -249,6 +249,7 @@ def prepare(
     engine: str = AUTO,
     device: str = "auto",
     workers: int | None = None,
+    precision: str = "float32",
     checkpoint: Path | None = None,
     resume: bool = False,
     task: Task | None = None,
@@ -257,8 +258,10 @@ def prepare(
     """A simulation ready to run, at its beginning or (`resume`) where its checkpoint stands.
 
     `workers`: how many processes train owners, which changes no bit of the result; None is one for each processor, from
-    the round on from which they pay. `task`: what the configuration's task names, where it was looked up before (see
-    `build`). `afforded`: how many rounds are run; a study, which is to show what lies beyond a budget, runs all of them.
+    the round on from which they pay. `precision`: what large products are computed in, float32, bfloat16 or float16; it is
+    part of the engine's name in everything that is kept. `task`: what the configuration's task names, where it was looked up
+    before (see `build`). `afforded`: how many rounds are run; a study, which is to show what lies beyond a budget, runs all
+    of them.
 
     Raises `ConfigError` for what cannot be run soundly, `CheckpointError` for a checkpoint that cannot be gone on from.
     """
@@ -274,14 +277,18 @@ def prepare(
     roster = SimulatedRoster(entropy)
     protocol: Protocol = plain_round  # an engine hands over sums, in which masks have cancelled
     if engine == "in-memory":
+        if precision != "float32":
+            raise ConfigError(
+                f'precision = "{precision}": in-memory owners train as deployed ones do, in float32; leave it out'
+            )
         chosen, why = engine, "real workers on real bytes, one after the other"
         if federation.pipeline.final.masked:
             protocol = MaskedRounds(roster.directory)
         transport = InMemory(population, learner, entropy, availability, roster=roster)
     else:
         plan = Plan(federation.solver, federation.algorithm, federation.pipeline)
-        choice = chosen_engine(plan, learner, population, engine)
-        chosen, why = choice.engine.name, choice.why
+        choice = chosen_engine(plan, learner, population, engine, precision)
+        chosen, why = choice.name, choice.why
         transport = Vectorised(population, choice.engine, learner, entropy, availability)
     total, notes = afforded(federation)
     if federation.partition.synthetic:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +76,46 @@ class Convolution:
         if self.bias_at is not None:
             into[:, self.bias_at].add_(errors.sum(dim=(1, 3, 4)), alpha=scale)
 
+    def gradients_of_examples(self, errors: Tensor, x: Tensor) -> Tensor:
+        """What every image adds to the gradient, `[n, out, H', W']` and `[n, in, H, W]` to `[n, d]`: weights, then biases.
+
+        One matrix product an image, of the errors with the patches that they come from (im2col). Weights stand in the order
+        of patches, which norms and sums do not mind: `in_order` gives them that of the layer.
+        """
+        own = errors.permute(0, 2, 3, 1).flatten(1, 2)
+        parts = []
+        if self.weight_at is not None:
+            parts.append(torch.bmm(own.transpose(1, 2), self._patches(x)).flatten(1))
+        if self.bias_at is not None:
+            parts.append(own.sum(dim=1))
+        return torch.cat(parts, dim=1)
+
+    def in_order(self, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Places in the vector, and what of `rows` `[k, d]` belongs there, `rows` being in the order of patches."""
+        first, (out, inputs, height, width) = 0, self.kernel
+        if self.weight_at is not None:
+            first = out * inputs * height * width
+            yield self.weight_at, rows[:, :first].view(-1, out, height, width, inputs).permute(0, 1, 4, 2, 3).flatten(1)
+        if self.bias_at is not None:
+            yield self.bias_at, rows[:, first:]
+
+    def _patches(self, x: Tensor) -> Tensor:
+        """What each output reads, channels last: `[n, in, H, W] -> [n, H'·W', height·width·in]`."""
+        (up, left), (down, right), (apart, aside) = (
+            _two(each) for each in (self.layer.padding, self.layer.stride, self.layer.dilation)
+        )
+        height, width = self.kernel[2:]
+        padded = torch.nn.functional.pad(x, (left, left, up, up)).permute(0, 2, 3, 1).contiguous()
+        n, rows, columns, channels = padded.shape
+        rows = (rows - apart * (height - 1) - 1) // down + 1
+        columns = (columns - aside * (width - 1) - 1) // right + 1
+        image, row, column, one = padded.stride()
+        seen = padded.as_strided(
+            (n, rows, columns, height, width, channels),
+            (image, down * row, right * column, apart * row, aside * column, one),
+        )
+        return seen.reshape(n, rows * columns, height * width * channels)
+
     def _weight(self, vectors: Tensor) -> Tensor:
         """`[k, out, in, height, width]`."""
         if self.weight_at is None:
@@ -101,6 +143,11 @@ class Convolution:
         )
         (found,) = (each for each, asked in zip(made, wanted, strict=False) if asked and each is not None)
         return found.to(FULL)
+
+
+def _two(value: Any) -> tuple[int, int]:
+    """What a layer says of both dimensions at once or of each; strings are not taken (see `chain`)."""
+    return value if isinstance(value, tuple) else (value, value)
 
 
 def _grouped(x: Tensor) -> Tensor:

@@ -97,13 +97,19 @@ class Passage:
             for layer, own, x in self._back(errors[some], self._own(some), trace):
                 layer.add_gradients(own, x, into[some], scale, self.precision)
 
-    def add_gradients_of_examples(self, errors: Tensor, into: Tensor) -> None:
-        """The same of every example by itself, to `into` `[k, b, d]`: an example is an owner of one."""
-        for some, trace in zip(self._turns(len(errors)), self.traces, strict=True):
-            for layer, own, x in self._back(errors[some], self._own(some), trace):
-                rows, (one, other) = into[some].flatten(0, 1), (each.flatten(0, 1)[:, None] for each in (own, x))
-                for each in self._turns(len(rows)):
-                    layer.add_gradients(one[each], other[each], rows[each], 1.0, self.precision)
+    def gradients_of_examples(self, errors: Tensor) -> Iterator[tuple[Convolution, Tensor]]:
+        """What every example adds to the gradient of each layer that trains, `[k, b, d]`, from the last layer on; in the
+        order of patches (`Convolution.in_order`).
+        """
+        images = [
+            [
+                (layer, layer.gradients_of_examples(own.flatten(0, 1), x.flatten(0, 1)))
+                for layer, own, x in self._back(errors[some], self._own(some), trace)
+            ]
+            for some, trace in zip(self._turns(len(errors)), self.traces, strict=True)
+        ]
+        for turns in zip(*images, strict=True):
+            yield turns[0][0], parted(torch.cat([rows for _, rows in turns]), *errors.shape[:2])
 
     def _turns(self, count: int) -> Iterator[slice]:
         if self.vectors.device.type != "cpu":

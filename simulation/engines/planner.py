@@ -36,6 +36,12 @@ class Choice:
 
     engine: Engine
     why: str
+    precision: str = "float32"
+
+    @property
+    def name(self) -> str:
+        """What results and checkpoints call it: another precision gives other bits."""
+        return self.engine.name if self.precision == "float32" else f"{self.engine.name} in {self.precision}"
 
 
 ENGINES: tuple[Engine, ...] = (LowRank(), Stacked(), ExampleLevel(), PlainLoop())
@@ -60,7 +66,7 @@ def chosen_engine(
             f'precision = "{precision}": {engine.name} computes in float32 alone; leave it out, or give engine = '
             '"plain-loop"'
         )
-    return Choice(replace(engine, precision=PRECISIONS[precision]), choice.why)
+    return Choice(replace(engine, precision=PRECISIONS[precision]), choice.why, precision)
 
 
 def _chosen(plan: Plan, learner: Learner, population: Population, name: str) -> Choice:

@@ -106,6 +106,20 @@ def test_a_summary_names_metrics_claims_report_and_the_command(program, small: P
     assert program("simulate", str(small), "--out", "quiet", "-q").err == ""
 
 
+def test_a_precision_is_part_of_the_engine_and_of_the_command_that_makes_the_run_again(program, small: Path) -> None:
+    ended = program("simulate", str(small), "--out", "run", "--precision", "bfloat16", "--set", "rounds.total=2")
+    assert ended.code == 0, ended
+    assert "--precision bfloat16" in ended.out
+    result = json.loads(Path("run/result.json").read_text())
+    assert result["engine"].endswith(" in bfloat16")
+    other = program("simulate", str(small), "--out", "run", "--resume", "--set", "rounds.total=2")
+    assert other.code == 1
+    assert "engine stacked in bfloat16, now seed 0 and engine stacked; give the same again" in other.err
+    real = program("simulate", str(small), "--out", "real", "--engine", "in-memory", "--precision", "float16")
+    assert real.code == 2
+    assert 'precision = "float16": in-memory owners train as deployed ones do, in float32; leave it out' in real.err
+
+
 def test_json_is_the_result_and_nothing_else(program, small: Path) -> None:
     ended = program("simulate", str(small), "--out", "run", "--json")
     found = json.loads(ended.out)

@@ -269,7 +269,9 @@ def test_all_owners_at_once_are_what_one_after_the_other_gives() -> None:
             torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-4, msg=model)
             rows = torch.zeros(3, 4, chain.dim), torch.zeros(3, 4, chain.dim)
             for passage, into in zip((apart, together), rows, strict=True):
-                passage.add_gradients_of_examples(errors, into)
+                for layer, found in passage.gradients_of_examples(errors):
+                    for place, part in layer.in_order(found.flatten(0, 1)):
+                        into.flatten(0, 1)[:, place] = part
             torch.testing.assert_close(rows[0].sum(dim=1) * 0.5, one, rtol=1e-4, atol=1e-4, msg=model)
             torch.testing.assert_close(rows[1], rows[0], rtol=1e-4, atol=1e-4, msg=model)
 
