@@ -2,10 +2,10 @@
 
 Opacus gives the per-example gradients (Yousefpour et al. 2021, arXiv 2109.12298); clipping, summing and noise are ours:
 
-    Σᵢ clip(∇ℓᵢ, C) + s·N_Z(0, (z·C/s)²),   s = C·2⁻²⁸        (DP-SGD: Abadi et al. 2016, Algorithm 1)
+    Σᵢ clip(∇ℓᵢ, C) + s·N_Z(0, (z·C/s)²)        (DP-SGD: Abadi et al. 2016, Algorithm 1)
 
-Each clipped gradient is cut off to the public grid of step s before it is summed, so the sum is a sum of integers: it is
-exact, in any order, and one example moves it by at most C, rounding included (PRIVACY.md 5 and 9).
+Each clipped gradient is cut off to a public grid of step s (`ball.py`) before it is summed, so the sum is a sum of integers:
+it is exact, in any order, and one example moves it by at most C, rounding included (PRIVACY.md 5 and 9).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from .ball import Ball
 from .entropy import Stream
 from .noise import discrete_gaussian
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
-GRID_BITS = 28
-_SLACK = 1 - 2.0**-20  # covers the rounding of norms and factors, below 2⁻⁵²·(d + 8)
 _CHUNK = 1 << 23  # numbers in one batch of per-example gradients: 32 MiB
 _BLOCK = 1 << 18  # numbers clipped at once: they stay in the cache
+_PIECE = 1 << 16  # numbers noised at once
 
 _REMEDIES: tuple[tuple[type[nn.Module], str], ...] = (
     (nn.modules.batchnorm._BatchNorm, "it mixes the examples of a batch; use nn.GroupNorm or nn.LayerNorm"),
@@ -42,15 +42,10 @@ class LocalError(ValueError):
     """A model or loss with which one example's part in a gradient cannot be bounded; names the layer and the remedy."""
 
 
-def step(norm: float) -> float:
-    """s, the grid of clipped sums at clipping norm C: C·2⁻²⁸."""
-    return norm * 2.0**-GRID_BITS
-
-
 def clipped_sum(
-    module: nn.Module, parameters: Sequence[nn.Parameter], loss: Loss, inputs: Tensor, targets: Tensor, norm: float
+    module: nn.Module, parameters: Sequence[nn.Parameter], loss: Loss, inputs: Tensor, targets: Tensor, ball: Ball
 ) -> Tensor:
-    """Σᵢ clip(∇ℓᵢ, C) over a batch, int64 `[d]` in steps of s; zero over an empty batch.
+    """Σᵢ clip(∇ℓᵢ, C) over a batch, int64 `[d]` in steps of the ball's grid; zero over an empty batch.
 
     An example whose gradient is not finite counts as zero (PRIVACY.md 12). `module` is in training mode.
     """
@@ -60,27 +55,49 @@ def clipped_sum(
         rows = per_example_gradients(module, parameters, loss, inputs[chunk], targets[chunk])
         for block in _pieces(len(rows), _BLOCK // dim):
             # Whole numbers of at most 2²⁸, at most 2¹⁸ of them: float64 adds them exactly.
-            total += clipped(rows[block], norm).sum(dim=0).to(torch.int64)
+            total += clipped(rows[block], ball).sum(dim=0).to(torch.int64)
     return total
 
 
-def clipped(gradients: Tensor, norm: float) -> Tensor:
-    """Rows `[B, d]` at an L2 norm of at most C·(1 − 2⁻²⁰), as whole numbers of steps s, float64 `[B, d]`.
+def clipped(gradients: Tensor, ball: Ball) -> Tensor:
+    """Rows `[B, d]` at an L2 norm of at most `ball.longest(d)`, as whole numbers of steps, float64 `[B, d]`.
 
-    Cut off towards zero, so that no row grows. A row that is not finite becomes zero.
+    Cut off towards zero, so that no row grows. A row that is not finite becomes zero. Raises `LocalError` where a row is too
+    long for the grid.
     """
     norms = torch.linalg.vector_norm(gradients, dim=1, dtype=torch.float64)
-    factors = torch.clamp(norm * _SLACK / norms, max=1.0) / step(norm)
+    factors = torch.clamp(longest(ball, gradients.shape[1]) / norms, max=ball.radius / ball.norm)
     whole = gradients.to(torch.float64).mul_(factors[:, None]).trunc_()
     return whole.masked_fill_(~torch.isfinite(norms)[:, None], 0.0)
 
 
-def noised(total: Tensor, norm: float, noise_multiplier: float, stream: Stream) -> Tensor:
-    """A clipped sum, int64 `[d]`, with discrete Gaussian noise of σ = z·C on its grid; real numbers, float64 `[d]`."""
-    sigma = math.ldexp(noise_multiplier, GRID_BITS)
-    if sigma > 0:
-        total = total + torch.from_numpy(discrete_gaussian(stream, sigma, len(total))).to(total.device)
-    return total.to(torch.float64) * step(norm)
+def longest(ball: Ball, dim: int) -> float:
+    """`ball.longest(dim)`, where there is one; else raises `LocalError`."""
+    try:
+        return ball.longest(dim)
+    except ValueError as error:
+        raise LocalError(str(error)) from error
+
+
+def noised(total: Tensor, ball: Ball, noise_multiplier: float, stream: Stream, scale: float = 1.0) -> Tensor:
+    """scale·(a clipped sum and its noise) in the units of gradients, float32 `[d]`; `total` are whole numbers of steps `[d]`.
+
+    The noise is discrete Gaussian of σ = z·C on the grid. It is added to integers; what comes after is post-processing.
+    """
+    pieces = noised_pieces(lambda place: total[place], len(total), ball, noise_multiplier, stream, scale)
+    return torch.cat([piece for _, piece in pieces])
+
+
+def noised_pieces(
+    total: Callable[[slice], Tensor], dim: int, ball: Ball, noise_multiplier: float, stream: Stream, scale: float
+) -> Iterator[tuple[slice, Tensor]]:
+    """`noised`, one place in the vector after the other, each small enough to stay in the cache while it is used."""
+    sigma, factor = math.ldexp(noise_multiplier, ball.bits), scale * ball.step
+    for place in _pieces(dim, _PIECE):
+        values = total(place)
+        if sigma > 0:
+            values = torch.from_numpy(discrete_gaussian(stream, sigma, len(values))).to(values.device).add_(values)
+        yield place, values.to(torch.float32).mul_(factor)
 
 
 def per_example_gradients(

@@ -1,27 +1,35 @@
-"""Outer: the clipped sum at example level for Linear layers, from what passed them, no example's gradient ever formed.
+"""Outer: clipped sums at example level for many owners at once, most of them without any example's gradient.
 
 One example's gradient of a Linear layer is the outer product e xᵀ of the error at its output and its input (with e itself
 for the bias), so its norm is known without it (Goodfellow 2015, arXiv 1510.01799), and so is the clipped sum:
 
     ‖∇ℓᵢ‖² = Σ_layers ‖eᵢ‖²(‖xᵢ‖² + 1),      Σᵢ clip(∇ℓᵢ) = (f ∘ E)ᵀX,   fᵢ = min(1, C/‖∇ℓᵢ‖)
 
-`local.py` cuts every example off to the grid before it sums; here the sum is rounded once. What that may add is taken from
-the clipping norm first, so that one example still moves the sum of integers by at most C, exactly.
+Layers whose gradients are no outer products give them as they are (`Rows`). `local.py` cuts every example off to the grid
+before it sums; here the sum is rounded once. What that may add is taken from the clipping norm first (`ball.py`), so that one
+example still moves the sum of integers by at most C, exactly.
+
+| grid | up to    | sums in | by how much they err, twice, as rounding does: it moves a sum by at most √d/2 steps          |
+|------|----------|---------|----------------------------------------------------------------------------------------------|
+| ≤ 24 | b = 44   | float32 | (b + 2)·2⁻²⁴·Σ‖clip(∇ℓᵢ)‖ ≤ 44·46·2⁻²⁴·C in norm, any order of addition: 2⁻¹²·C for both      |
+| any  | b = 4096 | float64 | b²·2⁻²⁵ ≤ ½ step a coordinate: √d steps for both                                              |
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from .local import GRID_BITS, LocalError
+from .ball import Ball
+from .local import LocalError, longest
 
-MOST_EXAMPLES = 1 << 12  # in one sum: float64 then errs by less than half a step a coordinate
-_SLACK = 1 - 2.0**-20
+MOST_EXAMPLES = 1 << 12
+_FEW = 44  # examples whose sum is exact enough in float32
+_LONG = 1 << 12  # numbers from which their length is taken in two steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,41 +44,121 @@ class Outer:
     inputs: Tensor
     errors: Tensor
 
+    def squares(self) -> Tensor:
+        """‖∇ℓᵢ‖² in this layer, `[k, b]` float64."""
+        reach = _squares(self.inputs) if self.weight is not None else torch.zeros_like(_squares(self.errors))
+        return _squares(self.errors).mul_(reach if self.bias is None else reach.add_(1))
 
-def clipped_sums(layers: Sequence[Outer], dim: int, norm: float) -> Tensor:
-    """Σᵢ clip(∇ℓᵢ, C) of each owner, int64 `[k, dim]` in steps of `local.step(norm)`; rows with zero errors add nothing.
+    def add(self, factors: Tensor, into: Tensor, kept: int) -> None:
+        """Add Σᵢ factors·∇ℓᵢ to `into` `[k, d]`, in the numbers that it has; `kept` = 0 forgets what was there."""
+        weighted = factors[:, :, None] * self.errors
+        if self.weight is not None:
+            shape = (len(into), self.errors.shape[2], self.inputs.shape[2])
+            place = into[:, self.weight].view(shape)
+            place.baddbmm_(weighted.transpose(1, 2), self.inputs.to(into.dtype), beta=kept)
+        if self.bias is not None:
+            _put(into[:, self.bias], weighted.sum(dim=1), kept)
 
-    Sensitivity: with s = C·2⁻²⁸ every summand is at most C·(1 − 2⁻²⁰) − 2s√d long. Rounding the exact sums with and without
-    it to whole steps parts them by at most s√d more, and float64 sums of up to `MOST_EXAMPLES` such numbers err by less
-    than b²·2⁻²⁵ ≤ ½ step a coordinate on either side: s√d again. An example that is not finite counts as zero. Raises
-    `LocalError` for more examples, or a vector too long for its grid.
+    def without(self, rows: Tensor) -> Outer:
+        """With zeros for the examples that `rows` `[k, b]` marks, whatever they held."""
+        gone = rows[:, :, None]
+        return Outer(self.weight, self.bias, self.inputs.masked_fill(gone, 0), self.errors.masked_fill(gone, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Gradients of one layer as they are, `[k, b, m]` in any order; `placed(sums [k, m])` says where they belong."""
+
+    values: Tensor
+    placed: Callable[[Tensor], Iterator[tuple[slice, Tensor]]]
+
+    def squares(self) -> Tensor:
+        """‖∇ℓᵢ‖² in this layer, `[k, b]` float64."""
+        return _squares(self.values)
+
+    def add(self, factors: Tensor, into: Tensor, kept: int) -> None:
+        """Add Σᵢ factors·∇ℓᵢ to `into` `[k, d]`, in the numbers that it has; `kept` = 0 forgets what was there."""
+        sums = torch.bmm(factors[:, None], self.values.to(into.dtype)).squeeze(1)
+        for place, part in self.placed(sums):
+            _put(into[:, place], part, kept)
+
+    def without(self, rows: Tensor) -> Rows:
+        """With zeros for the examples that `rows` `[k, b]` marks, whatever they held."""
+        return Rows(self.values.masked_fill(rows[:, :, None], 0), self.placed)
+
+
+Part: TypeAlias = Outer | Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Clipped sums of k owners in steps of a grid; what can be had of them are whole numbers.
+
+    They are rounded where they are used, a piece at a time: while it is in the cache.
     """
-    count, examples = layers[0].errors.shape[:2]
-    whole = 2.0**GRID_BITS
-    longest = whole * _SLACK - 2 * math.sqrt(dim)
+
+    _values: Tensor = field(repr=False)
+    whole: torch.dtype  # int64, or int32 where it holds them
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def piece(self, owner: int, place: slice) -> Tensor:
+        """Σᵢ clip(∇ℓᵢ, C) of one owner in these coordinates."""
+        return self._values[owner, place].round().to(self.whole)
+
+
+def clipped_sums(pieces: Iterable[Sequence[Part]], count: int, examples: int, dim: int, ball: Ball) -> Sums:
+    """Σᵢ clip(∇ℓᵢ, C) of each of `count` owners, `[count, dim]`, in steps of the ball's grid.
+
+    Each piece is every layer's part for some of the examples, of which an owner has at most `examples` in all pieces together;
+    rows of zeros add nothing, and every coordinate is in some part. An example that is not finite counts as zero. Raises
+    `LocalError` for more examples than are added exactly enough, or a vector too long for its grid.
+    """
     if examples > MOST_EXAMPLES:
         raise LocalError(f"{examples} examples in one clipped sum; up to {MOST_EXAMPLES} are added exactly enough")
-    if longest < whole / 2:
-        raise LocalError(f"a vector of {dim} numbers is too long for a grid of {GRID_BITS} bits")
-    wide = [(layer.inputs.to(torch.float64), layer.errors.to(torch.float64)) for layer in layers]
-    squares = torch.zeros(count, examples, dtype=torch.float64)
-    for layer, (inputs, errors) in zip(layers, wide, strict=True):
-        reach = inputs.square().sum(dim=2) if layer.weight is not None else torch.zeros_like(squares)
-        if layer.bias is not None:
-            reach = reach + 1
-        squares += errors.square().sum(dim=2) * reach
+    limit, narrow = longest(ball, dim), ball.narrow and examples <= _FEW
+    real, whole = (torch.float32, torch.int32) if narrow else (torch.float64, torch.int64)
+    sums: Tensor | None = None
+    for parts in pieces:
+        squares = torch.stack([part.squares() for part in parts]).sum(dim=0)
+        first = sums is None
+        if sums is None:
+            sums = torch.empty(count, dim, dtype=real, device=squares.device)
+        _add(parts, squares, limit, ball, sums, 0 if first else 1)
+    return Sums(torch.zeros(count, dim, dtype=real) if sums is None else sums, whole)
+
+
+def _add(parts: Sequence[Part], squares: Tensor, limit: float, ball: Ball, sums: Tensor, kept: int) -> None:
     finite = torch.isfinite(squares)
-    factors = torch.clamp(longest / squares.sqrt(), max=whole / norm)  # to numbers of steps
-    factors[~finite] = 0
-    sums = torch.zeros(count, dim, dtype=torch.int64)
-    for layer, (inputs, errors) in zip(layers, wide, strict=True):
-        weighted = errors * factors[:, :, None]
-        if not finite.all():  # zero times what is not finite would not be zero
-            weighted[~finite] = 0
-            inputs = inputs.masked_fill(~finite[:, :, None], 0)
-        if layer.weight is not None:
-            product = torch.bmm(weighted.transpose(1, 2), inputs)
-            sums[:, layer.weight] = product.round_().flatten(1).to(torch.int64)
-        if layer.bias is not None:
-            sums[:, layer.bias] = weighted.sum(dim=1).round_().to(torch.int64)
-    return sums
+    factors = torch.clamp(limit / squares.sqrt(), max=ball.radius / ball.norm)  # to numbers of steps
+    if not bool(finite.all()):  # zero times what is not finite would not be zero
+        factors = factors.masked_fill(~finite, 0)
+        parts = [part.without(~finite) for part in parts]
+    factors = factors.to(sums.dtype)
+    for part in parts:
+        part.add(factors, sums, kept)
+
+
+def _put(place: Tensor, values: Tensor, kept: int) -> None:
+    if kept:
+        place.add_(values)
+    else:
+        place.copy_(values)
+
+
+def _squares(rows: Tensor) -> Tensor:
+    """Squared lengths `[k, b]` float64 of `[k, b, n]`, too short by at most 18·2⁻²⁴ of them.
+
+    Sixteen numbers at a time in float32, which is ten times as fast; all in float64 where that is too narrow.
+    """
+    n = rows.shape[2] - rows.shape[2] % 16
+    if n >= _LONG:
+        short = torch.linalg.vector_norm(rows[:, :, :n].reshape(*rows.shape[:2], -1, 16), dim=3)
+        found: Tensor = torch.linalg.vector_norm(short, dim=2, dtype=torch.float64).square_()
+        if n < rows.shape[2]:
+            found += torch.linalg.vector_norm(rows[:, :, n:], dim=2, dtype=torch.float64).square_()
+        if bool(torch.isfinite(found).all()):
+            return found
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=2, dtype=torch.float64)
+    return lengths.square_()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -16,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..privacy.ball import Ball, ball_for
 from ..privacy.event import Event, Gaussian, NonPrivate, Poisson
-from ..privacy.local import GRID_BITS, LocalError, check_layers, noised, step
+from ..privacy.local import LocalError, check_layers, noised_pieces
 from ..privacy.participation import repeated
 from ..privacy.signal import Signal
 from ..privacy.stages import lattice
@@ -69,20 +71,20 @@ class ClippedGradient:
         self, learner: Learner, start: Tensor, examples: Examples, streams: Streams, correction: Tensor | None = None
     ) -> Tensor:
         _refuse_correction("clipped-gradient", correction)
-        return self.update_of(learner.clipped_sum(start, examples, self.inner_norm))
+        return self.update_of(learner.clipped_sum(start, examples, self.ball))
 
     @property
-    def inner_norm(self) -> float:
-        """What every example's gradient is clipped to."""
-        return self.norm * (1 - self.denominator * 2.0**-21)
+    def ball(self) -> Ball:
+        """What every example's gradient is clipped to; on the finest grid, as no noise covers the rounding yet."""
+        return Ball(self.norm * (1 - self.denominator * 2.0**-21))
 
     def update_of(self, total: Tensor) -> Tensor:
-        """The update `[d]` of a sum of clipped gradients, int64 `[d]` in steps of `privacy.local.step(inner_norm)`."""
+        """The update `[d]` of a sum of clipped gradients, int64 `[d]` in steps of `ball`."""
         total = total.to(torch.float64)
         length = float(total.square().sum().sqrt())
-        longest = _HEADROOM * self.denominator * 2.0**GRID_BITS
+        longest = _HEADROOM * self.denominator * self.ball.radius
         factor = min(1.0, longest / length) if length > 0 else 1.0
-        return (total * (-factor * step(self.inner_norm) / self.denominator)).to(torch.float32)
+        return (total * (-factor * self.ball.step / self.denominator)).to(torch.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +127,9 @@ class DpSgd:
         if z == 0:
             return dataclasses.replace(signal, prior=NonPrivate("dp-sgd with noise_multiplier = 0"))
         event: Event = Gaussian(z) if self.rate == 1 else Poisson(self.rate, Gaussian(z))
-        steps = math.ldexp(1.0, GRID_BITS)
-        grid = Signal(dim, "example", sensitivity=steps, bound=steps, scale=step(self.norm))
+        ball = self.ball(dim)
+        steps = float(ball.radius)
+        grid = Signal(dim, "example", sensitivity=steps, bound=steps, scale=ball.step)
         distance = lattice.noised("dp-sgd", grid, z, "owner").delta_extra
         return dataclasses.replace(signal, prior=repeated(event, self.steps), delta_extra=self.steps * distance)
 
@@ -137,10 +140,10 @@ class DpSgd:
         self, learner: Learner, start: Tensor, examples: Examples, streams: Streams, correction: Tensor | None = None
     ) -> Tensor:
         _refuse_correction("dp-sgd", correction)
-        update, velocity = torch.zeros_like(start), torch.zeros_like(start)
+        update, velocity, ball = torch.zeros_like(start), torch.zeros_like(start), self.ball(len(start))
         for t in range(self.steps):
             batch = examples.subset(self.sampled(len(examples), streams, t))
-            gradient = self.gradient(learner.clipped_sum(start + update, batch, self.norm), streams, t)
+            gradient = self.gradient(learner.clipped_sum(start + update, batch, ball), streams, t)
             velocity.mul_(self.momentum).add_(gradient)
             update.sub_(velocity, alpha=self.lr)
         return update
@@ -151,10 +154,23 @@ class DpSgd:
         words = streams(f"sample/{t}").words(count) >> np.uint64(11)
         return np.flatnonzero(words < np.uint64(math.floor(math.ldexp(self.rate, 53)))).astype(np.int64)
 
+    def ball(self, dim: int) -> Ball:
+        """What every example's gradient is clipped to, and the grid of sums and noise."""
+        return ball_for(self.norm, self._noise(), dim)
+
     def gradient(self, total: Tensor, streams: Streams, t: int) -> Tensor:
-        """What step t descends along, `[d]`: a sum of clipped gradients, int64 `[d]`, with its noise, over `denominator`."""
-        noisy = noised(total, self.norm, self._noise(), streams(f"noise/{t}"))
-        return (noisy / self.denominator).to(torch.float32)
+        """What step t descends along, `[d]`: a sum of clipped gradients, in steps of `ball(d)`, and its noise, over
+        `denominator`.
+        """
+        return torch.cat(
+            [piece for _, piece in self.gradient_pieces(lambda place: total[place], len(total), streams, t)]
+        )
+
+    def gradient_pieces(
+        self, total: Callable[[slice], Tensor], dim: int, streams: Streams, t: int
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """`gradient` of the sum whose coordinates `total` gives, one place in the vector after the other."""
+        return noised_pieces(total, dim, self.ball(dim), self._noise(), streams(f"noise/{t}"), 1 / self.denominator)
 
     def _noise(self) -> float:
         if isinstance(self.noise_multiplier, str):

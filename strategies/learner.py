@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from ..privacy.ball import Ball
 from ..privacy.local import check_module, clipped_sum
 from .local import SolverError, Streams
 
@@ -112,8 +113,8 @@ class Learner:
             ]
         )
 
-    def clipped_sum(self, weights: Tensor, examples: Examples, norm: float) -> Tensor:
-        """Σ of the examples' own gradients, each clipped to `norm`: int64 `[d]` in steps of `privacy.local.step(norm)`.
+    def clipped_sum(self, weights: Tensor, examples: Examples, ball: Ball) -> Tensor:
+        """Σ of the examples' own gradients, each clipped to the ball: int64 `[d]` in steps of its grid.
 
         Raises `privacy.local.LocalError` for a model whose examples cannot be told apart.
         """
@@ -121,7 +122,7 @@ class Learner:
         if not self._checked:
             check_module(self.module, self._parameters, self.loss, examples.inputs, examples.targets)
             self._checked = True
-        return clipped_sum(self.module, self._parameters, self.loss, examples.inputs, examples.targets, norm)
+        return clipped_sum(self.module, self._parameters, self.loss, examples.inputs, examples.targets, ball)
 
     def _reset(self) -> None:
         self.trainable.unflatten_into(self.module, self._initial)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..noise import discrete_gaussian_error
 from ..pipeline import require
+from ..rounding import NEGLIGIBLE, SMOOTH, distance
 from ..signal import Noise, Place, Signal
 from .order import bounded, real
 
@@ -22,8 +23,6 @@ STEPS = 1 << 28
 _FLOAT = 2.0**-10  # float64 products with values below 2⁴⁰: an error below 2⁻¹² a coordinate, twice, and room
 _FARTHEST = 2.0**40
 _BLOCK = 1 << 18  # numbers that are rounded at a time: they stay in the cache
-_SMOOTH = 64.0  # σ in steps from which the series below are proven
-_NEGLIGIBLE = 1e-12
 
 
 def onto(stage: str, signal: Signal) -> Signal:
@@ -126,33 +125,29 @@ def real_values(total: Tensor, signal: Signal) -> Tensor:
 def noised(stage: str, signal: Signal, noise_multiplier: float, place: Place) -> Signal:
     """`signal` (after `onto`) with discrete Gaussian noise that is accounted as the continuous one.
 
-    x + DG(σ) with x on the grid is compared with x + round(N(0, σ²)) = round(x + N(0, σ²)), which is the Gaussian mechanism
-    and a rounding after it. In a coordinate, R(n)/DG(n) = c · E_u[cosh(nu/σ²) exp(−u²/2σ²)] with u uniform on [−½, ½]
-    and c ≥ 1; cosh v ≥ 1 + v²/2 and exp(−v) ≥ 1 − v bound it below by 1 + h, h = (n²/σ² − 1)/24σ² − n²/320σ⁶, and
-    −log(1 + h) ≤ −h + 0.53h² gives KL(DG‖R) ≤ (1/320 + 0.53·2.1/576)/σ⁴ ≤ 1/(160σ⁴) for σ ≥ 64. Pinsker over d coordinates:
-    TV ≤ √(d/320)/σ². The sampler's own distance is added; `delta_extra` takes both.
+    How far these are apart (`privacy/rounding.py`) and the sampler's own distance are added; `delta_extra` takes both.
     """
     if noise_multiplier == 0:
         return signal
     sigma = noise_multiplier * signal.sensitivity
     require(
-        _SMOOTH <= sigma <= 2.0**50 and signal.most * (sigma * 16 + signal.reach) < 2.0**62,
+        SMOOTH <= sigma <= 2.0**50 and signal.most * (sigma * 16 + signal.reach) < 2.0**62,
         stage,
         f"noise_multiplier = {noise_multiplier!r} leaves the range of the lattice",
         "give 0 for no noise, or a number between 0.01 and 1000",
     )
-    distance = math.sqrt(signal.dim / 320) / sigma**2 + discrete_gaussian_error(sigma, signal.dim)
+    apart = distance(sigma, signal.dim) + discrete_gaussian_error(sigma, signal.dim)
     draws = 1 if place == "server" else signal.most
     require(
-        distance <= _NEGLIGIBLE,
+        apart <= NEGLIGIBLE,
         stage,
-        f"noise_multiplier = {noise_multiplier!r} is so small that rounding shows (total variation {distance:.1e})",
-        f"give at least {math.sqrt(math.sqrt(signal.dim / 320) / _NEGLIGIBLE) / STEPS * 1.1:.1e}, or 0 for no noise",
+        f"noise_multiplier = {noise_multiplier!r} is so small that rounding shows (total variation {apart:.1e})",
+        f"give at least {math.sqrt(math.sqrt(signal.dim / 320) / NEGLIGIBLE) / STEPS * 1.1:.1e}, or 0 for no noise",
     )
     return dataclasses.replace(
         signal,
         noise=(Noise("gaussian", place, sigma**2),),
-        delta_extra=signal.delta_extra + draws * distance,
+        delta_extra=signal.delta_extra + draws * apart,
     )
 
 

@@ -1,9 +1,14 @@
-"""Example level: `clipped-gradient` and `dp-sgd` for chains of Linear layers, every example's norm from what passed them."""
+"""Example level: `clipped-gradient` and `dp-sgd` for chains of Linear layers, perhaps behind convolutions.
+
+A Linear layer gives every example's norm from what passed it, and the clipped sum as one product (`privacy/outer.py`); a
+convolution gives every example's own gradient, as one product with the patches of its image.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...client.worker import Plan
+from ...privacy.ball import Ball
 from ...privacy.entropy import Entropy
-from ...privacy.outer import MOST_EXAMPLES, Outer, clipped_sums
+from ...privacy.outer import MOST_EXAMPLES, Outer, Part, Rows, Sums, clipped_sums
 from ...privacy.updates import Dense, Updates
 from ...strategies.algorithm import Algorithm
 from ...strategies.gradients import ClippedGradient, DpSgd
@@ -21,8 +27,9 @@ from ...strategies.local import streams_of
 from ...strategies.messages import Request
 from ..population import Population
 from .batches import sorted_groups
-from .chain import Chain, chain_of, unfit
+from .chain import Chain, chain_of, entered, known_chain, unfit
 from .engine import in_turn
+from .front import Passage
 from .pace import Pace
 from .sweep import sweep
 from .weights import Own, Shared
@@ -30,15 +37,16 @@ from .weights import Own, Shared
 _ALL = Pace(lr=1.0, epochs=1, batch=None, steps=None)  # every example once
 _NUMBERS = 1 << 20  # of a group's sums: 8 MiB
 _ROWS = 1 << 12
+_FORMED = 1 << 22  # numbers of single examples' gradients at once: 16 MiB
 
 
 @dataclass(frozen=True, slots=True)
 class ExampleLevel:
-    """Linear layers under `clipped-gradient` and `dp-sgd`, at most `group` owners at once."""
+    """Linear layers, perhaps behind convolutions, under `clipped-gradient` and `dp-sgd`, at most `group` owners at once."""
 
     group: int = 256
     name: str = "example-level"
-    purpose: str = "per-example clipping from the norms of what passes Linear layers"
+    purpose: str = "per-example clipping, without forming an example's gradient of a Linear layer"
 
     def accepts(self, plan: Plan, learner: Learner, population: Population) -> str | None:
         if type(plan.solver) not in (ClippedGradient, DpSgd):
@@ -51,8 +59,6 @@ class ExampleLevel:
         chain = chain_of(learner.module, learner.trainable)
         if isinstance(chain, str):
             return chain
-        if chain.front.layers:
-            return "it knows no example's part in a convolution"
         return "a layer works in place" if chain.in_place else unfit(chain, learner, population)
 
     def pays(self, plan: Plan, learner: Learner, population: Population) -> str | None:
@@ -73,9 +79,7 @@ class ExampleLevel:
         entropy: Entropy,
         memories: dict[int, Tensor],
     ) -> Updates:
-        chain = chain_of(learner.module, learner.trainable)
-        if isinstance(chain, str):
-            raise ValueError(f"{self.name} was given work that it does not accept: {chain}; ask accepts() first")
+        chain = known_chain(learner.module, learner.trainable)
         work = _Work(chain, learner, population, requests, entropy)
         if isinstance(plan.solver, ClippedGradient):
             return Dense(_clipped_gradients(work, plan.solver))
@@ -94,21 +98,37 @@ class _Work:
     requests: Sequence[Request]
     entropy: Entropy
 
-    def sums(self, weights: Shared | Own, shares: Sequence[NDArray[np.int64]], norm: float) -> Tensor:
-        """Σ clip(∇ℓᵢ, norm) of every owner over the training examples `shares[k]`, int64 `[k, d]`."""
+    def sums(self, vectors: Tensor, shares: Sequence[NDArray[np.int64]], ball: Ball) -> Sums:
+        """Σ clip(∇ℓᵢ, C) of every owner over the training examples `shares[k]`, `[k, d]`, in steps of the ball's grid.
+
+        `vectors` are the weights, `[k, d]` or one row `[1, d]` that all share.
+        """
         rows, used = filled(shares)
-        if not used.any():
-            return torch.zeros(len(shares), self.chain.dim, dtype=torch.int64)
-        training = self.population.training
-        inputs = training.inputs.index_select(0, rows.flatten()).view(*rows.shape, -1)
+        return clipped_sums(self._pieces(vectors, rows, used), len(shares), rows.shape[1], self.chain.dim, ball)
+
+    def _pieces(self, vectors: Tensor, rows: Tensor, used: Tensor) -> Iterator[list[Part]]:
+        """What every layer says of the examples at `rows` `[k, b]`, as many at a time as there is room for."""
+        alone = max(1, self.chain.front.numbers * len(rows))
+        for first in range(0, rows.shape[1], max(1, _FORMED // alone)):
+            some = slice(first, first + max(1, _FORMED // alone))
+            yield self._parts(vectors, rows[:, some], used[:, some])
+
+    def _parts(self, vectors: Tensor, rows: Tensor, used: Tensor) -> list[Part]:
+        chain, training = self.chain, self.population.training
+        inputs = training.inputs.index_select(0, rows.flatten())
         targets = training.targets.index_select(0, rows.flatten())
-        swept = sweep(self.chain, weights.forward, weights.backward, inputs, targets, used, self.learner.loss)
-        layers = [
-            Outer(link.weight_at, link.bias_at, entered, errors)
-            for link, entered, errors in zip(self.chain.affines, swept.inputs, swept.errors, strict=True)
+        weights = Shared(chain.affines, vectors[0]) if len(vectors) == 1 else Own(chain.affines, vectors)
+        passage = Passage(chain.front, vectors)
+        values = entered(chain, passage, inputs.view(*rows.shape, *inputs.shape[1:]))
+        swept = sweep(chain, weights.forward, weights.backward, values, targets, used, self.learner.loss)
+        parts: list[Part] = [
+            Outer(link.weight_at, link.bias_at, before, errors)
+            for link, before, errors in zip(chain.affines, swept.inputs, swept.errors, strict=True)
             if link.trained and errors is not None
         ]
-        return clipped_sums(layers, self.chain.dim, norm)
+        if swept.entry is not None:
+            parts += [Rows(own, layer.in_order) for layer, own in passage.gradients_of_examples(swept.entry)]
+        return parts
 
     def shares(self) -> list[NDArray[np.int64]]:
         """Where each owner's examples stand in the training data."""
@@ -128,20 +148,25 @@ def filled(shares: Sequence[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
 
 def _clipped_gradients(work: _Work, solver: ClippedGradient) -> Tensor:
     """`[k, d]`; one step at the weights that all share."""
-    sums = work.sums(Shared(work.chain.affines, work.requests[0].weights), work.shares(), solver.inner_norm)
-    return torch.stack([solver.update_of(total) for total in sums])
+    sums, whole = work.sums(work.requests[0].weights[None], work.shares(), solver.ball), slice(None)
+    return torch.stack([solver.update_of(sums.piece(place, whole)) for place in range(len(sums))])
 
 
 def _dp_sgd(work: _Work, solver: DpSgd) -> Tensor:
     """`[k, d]`; every owner draws its own examples and its own noise, from its own streams."""
     start, shares = work.requests[0].weights, work.shares()
     streams = [streams_of(work.entropy, r.round, r.owner, r.attempt) for r in work.requests]
-    update, velocity = torch.zeros(len(shares), len(start)), torch.zeros(len(shares), len(start))
+    dim, vectors = len(start), start[None]
+    update, moved = torch.zeros(len(shares), dim), torch.empty(len(shares), dim)
+    velocity = torch.zeros(len(shares), dim if solver.momentum else 0)
     for t in range(solver.steps):
         batches = [share[solver.sampled(len(share), mine, t)] for share, mine in zip(shares, streams, strict=True)]
-        weights = Own(work.chain.affines, start + update) if t else Shared(work.chain.affines, start)
-        sums = work.sums(weights, batches, solver.norm)
-        gradients = [solver.gradient(total, mine, t) for total, mine in zip(sums, streams, strict=True)]
-        velocity.mul_(solver.momentum).add_(torch.stack(gradients))
-        update.sub_(velocity, alpha=solver.lr)
+        sums = work.sums(vectors, batches, solver.ball(dim))
+        for owner, mine in enumerate(streams):
+            for place, gradient in solver.gradient_pieces(partial(sums.piece, owner), dim, mine, t):
+                if solver.momentum:
+                    gradient = velocity[owner, place].mul_(solver.momentum).add_(gradient)
+                update[owner, place].sub_(gradient, alpha=solver.lr)
+                torch.add(start[place], update[owner, place], out=moved[owner, place])
+        vectors = moved
     return update

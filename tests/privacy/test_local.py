@@ -9,9 +9,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tacit.privacy.ball import Ball
 from tacit.privacy.entropy import SeededEntropy
 from tacit.privacy.local import (
-    GRID_BITS,
     LocalError,
     check_layers,
     check_module,
@@ -19,13 +19,13 @@ from tacit.privacy.local import (
     clipped_sum,
     noised,
     per_example_gradients,
-    step,
 )
+from tacit.privacy.noise import discrete_gaussian
 from tacit.tasks.catalogue import lookup
 from tacit.tasks.losses import cross_entropy, squared_error
 from torch import Tensor, nn
 
-UNIT = 1 << GRID_BITS
+GRIDS = (22, 28)
 
 
 def alone(module: nn.Module, loss, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -60,23 +60,29 @@ def exact_norm(row: Tensor) -> int:
 numbers = st.floats(width=32, allow_nan=True, allow_infinity=True)
 
 
-@given(st.lists(st.lists(numbers, min_size=4, max_size=4), min_size=1, max_size=5), st.floats(1e-12, 1e12))
+@given(
+    st.lists(st.lists(numbers, min_size=4, max_size=4), min_size=1, max_size=5),
+    st.floats(1e-12, 1e12),
+    st.sampled_from(GRIDS),
+)
 @settings(max_examples=200, deadline=None)
-def test_a_row_never_exceeds_the_norm(rows: list[list[float]], norm: float) -> None:
-    for given_row, row in zip(rows, clipped(torch.tensor(rows, dtype=torch.float32), norm), strict=True):
+def test_a_row_never_exceeds_the_norm(rows: list[list[float]], norm: float, bits: int) -> None:
+    ball = Ball(norm, bits)
+    for given_row, row in zip(rows, clipped(torch.tensor(rows, dtype=torch.float32), ball), strict=True):
         assert torch.equal(row, row.trunc())
-        assert exact_norm(row) <= UNIT
+        assert exact_norm(row) <= ball.longest(4) < ball.radius
         if not np.isfinite(given_row).all():
             assert not row.any()
 
 
-@given(st.integers(0, 40), st.integers(0, 1000))
+@given(st.integers(0, 40), st.integers(0, 1000), st.sampled_from(GRIDS))
 @settings(max_examples=30, deadline=None)
-def test_one_example_moves_the_sum_by_at_most_the_norm_exactly(count: int, seed: int) -> None:
+def test_one_example_moves_the_sum_by_at_most_the_norm_exactly(count: int, seed: int, bits: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randn(count + 1, 50, generator=generator) * 10.0 ** torch.randint(-20, 20, (count + 1, 1))
-    whole, without = clipped(rows, 0.5).sum(0).long(), clipped(rows[:-1], 0.5).sum(0).long()
-    assert exact_norm(whole - without) <= UNIT
+    ball = Ball(0.5, bits)
+    whole, without = clipped(rows, ball).sum(0).long(), clipped(rows[:-1], ball).sum(0).long()
+    assert exact_norm(whole - without) <= ball.radius
 
 
 def test_the_sum_depends_on_no_order_and_no_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,15 +90,15 @@ def test_the_sum_depends_on_no_order_and_no_chunk(monkeypatch: pytest.MonkeyPatc
     parameters = list(module.parameters())
     order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
     rows = per_example_gradients(module, parameters, cross_entropy, inputs, targets)
-    total = clipped(rows, 0.3).sum(0).long()
-    assert torch.equal(clipped(rows[order], 0.3).sum(0).long(), total)
+    total = clipped(rows, Ball(0.3)).sum(0).long()
+    assert torch.equal(clipped(rows[order], Ball(0.3)).sum(0).long(), total)
     monkeypatch.setattr("tacit.privacy.local._BLOCK", 200)
-    assert torch.equal(clipped_sum(module, parameters, cross_entropy, inputs, targets, 0.3), total)
+    assert torch.equal(clipped_sum(module, parameters, cross_entropy, inputs, targets, Ball(0.3)), total)
 
 
 def test_short_gradients_pass_unchanged_and_long_ones_keep_their_direction() -> None:
     rows = torch.tensor([[0.3, -0.4], [30.0, -40.0], [0.0, 0.0]])
-    values = clipped(rows, 1.0) * step(1.0)
+    values = clipped(rows, Ball(1.0)) * Ball(1.0).step
     torch.testing.assert_close(values[0], torch.tensor([0.3, -0.4], dtype=torch.float64), atol=1e-7, rtol=0)
     torch.testing.assert_close(values[1], torch.tensor([0.6, -0.8], dtype=torch.float64), atol=2e-6, rtol=0)
     assert not values[2].any()
@@ -121,18 +127,21 @@ def test_clipped_sum_is_the_plain_loop() -> None:
     module, (inputs, targets) = mlp(), batch(11)
     rows = alone(module, cross_entropy, inputs, targets).double()
     expected = (rows * (0.2 / rows.norm(dim=1, keepdim=True)).clamp(max=1)).sum(0)
-    found = clipped_sum(module, list(module.parameters()), cross_entropy, inputs, targets, 0.2).double() * step(0.2)
+    found = (
+        clipped_sum(module, list(module.parameters()), cross_entropy, inputs, targets, Ball(0.2)).double()
+        * Ball(0.2).step
+    )
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 def test_an_empty_batch_sums_to_zero_and_a_bad_example_counts_as_zero() -> None:
     module, (inputs, targets) = mlp(), batch(3)
     parameters = list(module.parameters())
-    assert not clipped_sum(module, parameters, cross_entropy, inputs[:0], targets[:0], 1.0).any()
-    rest = clipped_sum(module, parameters, cross_entropy, inputs[1:], targets[1:], 1.0)
+    assert not clipped_sum(module, parameters, cross_entropy, inputs[:0], targets[:0], Ball(1.0)).any()
+    rest = clipped_sum(module, parameters, cross_entropy, inputs[1:], targets[1:], Ball(1.0))
     inputs[0, 0] = math.inf
-    found = clipped_sum(module, parameters, cross_entropy, inputs, targets, 1.0)
-    torch.testing.assert_close(found * step(1.0), rest * step(1.0), atol=1e-6, rtol=0)
+    found = clipped_sum(module, parameters, cross_entropy, inputs, targets, Ball(1.0))
+    torch.testing.assert_close(found * Ball(1.0).step, rest * Ball(1.0).step, atol=1e-6, rtol=0)
 
 
 def test_tied_and_chosen_parameters() -> None:
@@ -164,32 +173,44 @@ def test_the_module_is_left_as_found() -> None:
     parameters = list(module.parameters())
     module.train()
     before = footprint(module)
-    clipped_sum(module, parameters, cross_entropy, inputs, targets, 1.0)
+    clipped_sum(module, parameters, cross_entropy, inputs, targets, Ball(1.0))
     check_module(module, parameters, cross_entropy, inputs, targets)
     assert footprint(module) == before
     with pytest.raises(RuntimeError):
-        clipped_sum(module, parameters, cross_entropy, inputs, targets[:, None, None, None], 1.0)
+        clipped_sum(module, parameters, cross_entropy, inputs, targets[:, None, None, None], Ball(1.0))
     assert footprint(module) == before
 
 
 # --- noise ---
 
 
-def test_noise_has_its_scale_and_is_that_of_its_stream() -> None:
-    total = torch.full((20_000,), 7 * UNIT, dtype=torch.int64)
-    values = [noised(total, 0.5, 2.0, SeededEntropy(seed).stream("noise")) for seed in (1, 1, 2)]
+@pytest.mark.parametrize("kind", [torch.int32, torch.int64])
+@pytest.mark.parametrize("bits", GRIDS)
+def test_noise_has_its_scale_and_is_that_of_its_stream(bits: int, kind: torch.dtype) -> None:
+    ball = Ball(0.5, bits)
+    total = torch.full((20_000,), 7 * ball.radius, dtype=torch.int64).to(kind)
+    values = [noised(total, ball, 2.0, SeededEntropy(seed).stream("noise"), 0.1) for seed in (1, 1, 2)]
+    assert values[0].dtype == torch.float32
     assert torch.equal(values[0], values[1])
     assert not torch.equal(values[0], values[2])
     # 20,000 draws: six standard errors of the mean and of the standard deviation.
-    assert abs(float(values[0].mean()) - 3.5) < 6 / math.sqrt(20_000)
-    assert abs(float(values[0].std()) - 1.0) < 6 / math.sqrt(2 * 20_000)
-    whole = values[0] / step(0.5)
-    assert torch.equal(whole, whole.round())
+    assert abs(float(values[0].mean()) - 0.35) < 0.1 * 6 / math.sqrt(20_000)
+    assert abs(float(values[0].std()) - 0.1) < 0.1 * 6 / math.sqrt(2 * 20_000)
+
+
+def test_noise_is_added_to_integers_before_anything_is_rounded() -> None:
+    """Otherwise the low bits of a float would tell one sum from another."""
+    ball = Ball(1.0, 22)
+    draws = torch.from_numpy(discrete_gaussian(SeededEntropy(3).stream("noise"), 50.0 * ball.radius, 5000))
+    assert int(draws.abs().max()) > 1 << 24  # beyond what float32 holds exactly
+    total = torch.arange(5000, dtype=torch.int32)
+    found = noised(total, ball, 50.0, SeededEntropy(3).stream("noise"), 1 / ball.step)
+    assert torch.equal(found, (total + draws).to(torch.float32))
 
 
 def test_no_noise_is_none() -> None:
-    total = torch.tensor([UNIT, -3 * UNIT])
-    assert noised(total, 0.5, 0.0, SeededEntropy(1).stream("noise")).tolist() == [0.5, -1.5]
+    total = torch.tensor([1 << 28, -3 << 28])
+    assert noised(total, Ball(0.5), 0.0, SeededEntropy(1).stream("noise")).tolist() == [0.5, -1.5]
 
 
 # --- refusals ---

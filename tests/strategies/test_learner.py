@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tacit.privacy.ball import Ball
 from tacit.privacy.entropy import SeededEntropy
 from tacit.strategies.learner import Learner
 from tacit.strategies.local import SolverError, local_update, streams_of
@@ -72,7 +73,7 @@ def test_only_the_chosen_parameters_have_a_gradient() -> None:
     gradient = whole.gradient(whole.weights(), owner())
     torch.testing.assert_close(part.gradient(part.weights(), owner()), gradient[-part.dim :])
     with part.turn(streams_of(SeededEntropy(1), 1, 0)):
-        assert part.clipped_sum(part.weights(), owner(), 1.0).shape == (part.dim,)
+        assert part.clipped_sum(part.weights(), owner(), Ball(1.0)).shape == (part.dim,)
 
 
 def test_no_examples_have_no_gradient() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from tacit.config import parse
+from tacit.privacy.outer import Sums
 from tacit.privacy.pipeline import Env
 from tacit.privacy.signal import Signal
 from tacit.privacy.stages import central, lattice
@@ -21,7 +22,6 @@ from tacit.privacy.stages.clip import Clip
 from tacit.privacy.stages.own import OwnGaussian
 from tacit.privacy.updates import Dense, Updates
 from tacit.simulation.audits.audit import Audit, audit
-from tacit.simulation.engines import example_level
 from torch import Tensor
 
 LEVEL = 1e-6
@@ -161,6 +161,6 @@ def test_a_tenth_of_the_noise_on_examples_is_found(monkeypatch: pytest.MonkeyPat
 
 
 def test_examples_that_are_not_clipped_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    sums = example_level.clipped_sums
-    monkeypatch.setattr(example_level, "clipped_sums", lambda layers, dim, norm: sums(layers, dim, norm) * 30)
+    piece = Sums.piece
+    monkeypatch.setattr(Sums, "piece", lambda *given: piece(*given) * 30)
     assert audited(EXAMPLES).verdict == "fail"
