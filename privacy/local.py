@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from .entropy import Stream
-from .noise import discrete_gaussian
+from .noise import add_discrete_gaussians, discrete_gaussians
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
@@ -75,12 +75,18 @@ def clipped(gradients: Tensor, norm: float) -> Tensor:
     return whole.masked_fill_(~torch.isfinite(norms)[:, None], 0.0)
 
 
-def noised(total: Tensor, norm: float, noise_multiplier: float, stream: Stream) -> Tensor:
-    """A clipped sum, int64 `[d]`, with discrete Gaussian noise of σ = z·C on its grid; real numbers, float64 `[d]`."""
+def add_noise(sums: Tensor, noise_multiplier: float, streams: Sequence[Stream]) -> None:
+    """Add discrete Gaussian noise of σ = z·C to clipped sums `[k, d]`, whole numbers of steps in float64, each from its stream.
+
+    What is added is exact; a sum beyond 2⁵³ steps, z above 10⁶ or so, is rounded after it.
+    """
     sigma = math.ldexp(noise_multiplier, GRID_BITS)
-    if sigma > 0:
-        total = total + torch.from_numpy(discrete_gaussian(stream, sigma, len(total))).to(total.device)
-    return total.to(torch.float64) * step(norm)
+    if sigma <= 0:
+        return
+    if sums.device.type == "cpu":
+        add_discrete_gaussians(streams, sigma, sums.numpy())
+    else:
+        sums += torch.from_numpy(discrete_gaussians(streams, sigma, sums.shape[1])).to(sums.device)
 
 
 def per_example_gradients(

@@ -25,8 +25,7 @@ _WIDEST = 2270.0  # σ of the widest table: 2^16 columns of 4 bytes, which stay 
 _SMOOTH = 2.5  # τ of every convolution: relative error below 2 · 1.01 · exp(−2π²τ²) < 2⁻¹⁷⁶
 _LARGEST_FACTOR = 880  # 3 % below _WIDEST / _SMOOTH: room for rounding the factor up to an integer
 _LARGEST = 2.0**50  # σ beyond which sums of draws could leave int64
-_LARGEST_FLOAT = 2.0**46  # σ up to which they, and what they are added to, are exact in float64
-_INT32 = 2**31 - 1
+_INT32, _FLOAT64 = 2**31 - 1, 2**53  # up to which whole numbers are exact
 _MOST_SUMMANDS = 64
 _DIGITS = Context(prec=60)
 _NEGLIGIBLE = Decimal("1e-45")  # weight relative to the mode where a table ends; what lies beyond is below 2⁻¹²⁸
@@ -98,14 +97,19 @@ def discrete_gaussians(sources: Sequence[Words], sigma: float, count: int) -> ND
 
 
 def add_discrete_gaussians(sources: Sequence[Words], sigma: float, into: NDArray[Any]) -> None:
-    """Add the draws of `discrete_gaussians` to `into` `[k, count]`, int64 or whole numbers in float64, while in the cache.
+    """Add the draws of `discrete_gaussians` to whole numbers `[k, count]` in int64 or float64, block by block in the cache.
 
-    In float64 every step is exact, or `NoiseError` is raised, up to draws of 2^52: σ up to 2^46.
+    Draws are exact in either. Sums in float64 beyond 2^53 are the exact ones rounded. Raises `NoiseError` for other kinds.
     """
-    if into.dtype.kind == "f" and not (into.dtype == np.float64 and sigma <= _LARGEST_FLOAT):
-        raise NoiseError(f"discrete Gaussian: sigma = {sigma} in {into.dtype}; give int64, or float64 up to 2^46")
-    for rows, places, draws in _gaussian_blocks(sources, sigma, into.shape[1], into.dtype):
-        into[rows, places] += draws
+    if into.dtype not in (np.int64, np.float64):
+        raise NoiseError(f"discrete Gaussian: draws would be rounded in {into.dtype}; give int64 or float64")
+    plan = levels(sigma)
+    kind = into.dtype if plan.reach(plan.count) <= _FLOAT64 else np.dtype(np.int64)
+    for rows, places, draws in _gaussian_blocks(sources, sigma, into.shape[1], kind):
+        if kind == into.dtype:
+            into[rows, places] += draws
+        else:
+            into[rows, places] = into[rows, places].astype(np.int64) + draws
 
 
 def _gaussian_blocks(

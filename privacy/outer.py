@@ -5,15 +5,17 @@ for the bias), so its norm is known without it (Goodfellow 2015, arXiv 1510.0179
 
     ‖∇ℓᵢ‖² = Σ_layers ‖eᵢ‖²(‖xᵢ‖² + 1),      Σᵢ clip(∇ℓᵢ) = (f ∘ E)ᵀX,   fᵢ = min(1, C/‖∇ℓᵢ‖)
 
-`local.py` cuts every example off to the grid before it sums; here the sum is rounded once. What that may add is taken from
-the clipping norm first, so that one example still moves the sum of integers by at most C, exactly.
+Of other layers the gradients are formed (`Rows`). `local.py` cuts every example off to the grid before it sums; here the sum
+is rounded once. What that may add is taken from the clipping norm first, so that one example still moves the sum of integers
+by at most C, exactly.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -22,6 +24,32 @@ from .local import GRID_BITS, LocalError
 
 MOST_EXAMPLES = 1 << 12  # in one sum: float64 then errs by less than half a step a coordinate
 _SLACK = 1 - 2.0**-20
+_BLOCK = 1 << 16  # numbers of sums formed at once: 512 KiB, which stay in the cache while noise is added
+
+
+class Part(Protocol):
+    """What a layer has of the gradients of b examples of each of k owners, in float64."""
+
+    @property
+    def width(self) -> int:
+        """How many numbers of the vector are of this part."""
+        ...
+
+    def wide(self) -> Self:
+        """The same in float64."""
+        ...
+
+    def squares(self) -> Tensor:
+        """Its share in every example's squared norm, `[k, b]`."""
+        ...
+
+    def without(self, gone: Tensor) -> Self:
+        """The same with zeros for the examples `gone` `[k, b]`."""
+        ...
+
+    def sums(self, some: slice, factors: Tensor, out: Tensor) -> None:
+        """Σᵢ factorsᵢ·gradientᵢ of the owners `some`, by `factors` `[m, b]`, into its places in `out` `[m, dim]`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,41 +64,114 @@ class Outer:
     inputs: Tensor
     errors: Tensor
 
+    @property
+    def width(self) -> int:
+        return sum(place.stop - place.start for place in (self.weight, self.bias) if place is not None)
 
-def clipped_sums(layers: Sequence[Outer], dim: int, norm: float) -> Tensor:
-    """Σᵢ clip(∇ℓᵢ, C) of each owner, int64 `[k, dim]` in steps of `local.step(norm)`; rows with zero errors add nothing.
+    def wide(self) -> Outer:
+        return replace(self, inputs=self.inputs.to(torch.float64), errors=self.errors.to(torch.float64))
+
+    def squares(self) -> Tensor:
+        errors = self.errors.square().sum(dim=2)
+        reach = torch.zeros_like(errors) if self.weight is None else self.inputs.square().sum(dim=2)
+        return errors * (reach if self.bias is None else reach + 1)
+
+    def without(self, gone: Tensor) -> Outer:
+        inputs, errors = (each.masked_fill(gone[:, :, None], 0) for each in (self.inputs, self.errors))
+        return replace(self, inputs=inputs, errors=errors)
+
+    def sums(self, some: slice, factors: Tensor, out: Tensor) -> None:
+        weighted = self.errors[some] * factors[:, :, None]
+        if self.weight is not None:
+            place = out[:, self.weight].view(len(out), weighted.shape[2], self.inputs.shape[2])
+            torch.bmm(weighted.transpose(1, 2), self.inputs[some], out=place)
+        if self.bias is not None:
+            torch.sum(weighted, dim=1, out=out[:, self.bias])
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Gradients that are formed, of b examples of each of k owners: columns of `values` `[k, b, m]` fill `places` in turn."""
+
+    places: tuple[slice, ...]
+    values: Tensor
+
+    @property
+    def width(self) -> int:
+        return self.values.shape[2]
+
+    def wide(self) -> Rows:
+        return replace(self, values=self.values.to(torch.float64))
+
+    def squares(self) -> Tensor:
+        return self.values.square().sum(dim=2)
+
+    def without(self, gone: Tensor) -> Rows:
+        return replace(self, values=self.values.masked_fill(gone[:, :, None], 0))
+
+    def sums(self, some: slice, factors: Tensor, out: Tensor) -> None:
+        totals = torch.bmm(factors[:, None], self.values[some])[:, 0]
+        first = 0
+        for place in self.places:
+            last = first + place.stop - place.start
+            out[:, place] = totals[:, first:last]
+            first = last
+
+
+@dataclass(frozen=True, slots=True)
+class ClippedSums:
+    """Σᵢ clip(∇ℓᵢ, C) of k owners, formed a few owners at a time: Σᵢ factorsᵢ·∇ℓᵢ, rounded to whole numbers of steps.
+
+    `factors` `[k, b]` are in steps; examples that are not finite have zeros in all `parts`.
+    """
+
+    parts: tuple[Part, ...]
+    factors: Tensor
+    dim: int
+
+    def __len__(self) -> int:
+        return len(self.factors)
+
+    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Owners, and their sums `[m, dim]` float64, in the cache and free to be written over until the next are asked for."""
+        rows = max(1, min(len(self), _BLOCK // self.dim))
+        room = torch.zeros(rows, self.dim, dtype=torch.float64, device=self.factors.device)
+        filled = sum(part.width for part in self.parts) == self.dim
+        for first in range(0, len(self), rows):
+            some = slice(first, min(first + rows, len(self)))
+            out = room[: some.stop - first]
+            if not filled:
+                out.zero_()
+            for part in self.parts:
+                part.sums(some, self.factors[some], out)
+            yield some, out.round_()
+
+
+def clipped_sums(parts: Sequence[Part], dim: int, norm: float) -> ClippedSums:
+    """Σᵢ clip(∇ℓᵢ, C) of each owner in steps of `local.step(norm)`; rows with zero errors add nothing.
 
     Sensitivity: with s = C·2⁻²⁸ every summand is at most C·(1 − 2⁻²⁰) − 2s√d long. Rounding the exact sums with and without
     it to whole steps parts them by at most s√d more, and float64 sums of up to `MOST_EXAMPLES` such numbers err by less
     than b²·2⁻²⁵ ≤ ½ step a coordinate on either side: s√d again. An example that is not finite counts as zero. Raises
     `LocalError` for more examples, or a vector too long for its grid.
     """
-    count, examples = layers[0].errors.shape[:2]
     whole = 2.0**GRID_BITS
     longest = whole * _SLACK - 2 * math.sqrt(dim)
-    if examples > MOST_EXAMPLES:
-        raise LocalError(f"{examples} examples in one clipped sum; up to {MOST_EXAMPLES} are added exactly enough")
     if longest < whole / 2:
         raise LocalError(f"a vector of {dim} numbers is too long for a grid of {GRID_BITS} bits")
-    wide = [(layer.inputs.to(torch.float64), layer.errors.to(torch.float64)) for layer in layers]
-    squares = torch.zeros(count, examples, dtype=torch.float64)
-    for layer, (inputs, errors) in zip(layers, wide, strict=True):
-        reach = inputs.square().sum(dim=2) if layer.weight is not None else torch.zeros_like(squares)
-        if layer.bias is not None:
-            reach = reach + 1
-        squares += errors.square().sum(dim=2) * reach
-    finite = torch.isfinite(squares)
+    wide = [part.wide() for part in parts]
+    squares = torch.stack([part.squares() for part in wide]).sum(dim=0)
+    examples = squares.shape[1]
+    if examples > MOST_EXAMPLES:
+        raise LocalError(f"{examples} examples in one clipped sum; up to {MOST_EXAMPLES} are added exactly enough")
     factors = torch.clamp(longest / squares.sqrt(), max=whole / norm)  # to numbers of steps
-    factors[~finite] = 0
-    sums = torch.zeros(count, dim, dtype=torch.int64)
-    for layer, (inputs, errors) in zip(layers, wide, strict=True):
-        weighted = errors * factors[:, :, None]
-        if not finite.all():  # zero times what is not finite would not be zero
-            weighted[~finite] = 0
-            inputs = inputs.masked_fill(~finite[:, :, None], 0)
-        if layer.weight is not None:
-            product = torch.bmm(weighted.transpose(1, 2), inputs)
-            sums[:, layer.weight] = product.round_().flatten(1).to(torch.int64)
-        if layer.bias is not None:
-            sums[:, layer.bias] = weighted.sum(dim=1).round_().to(torch.int64)
-    return sums
+    gone = ~torch.isfinite(squares)
+    if gone.any():  # zero times what is not finite would not be zero
+        factors[gone] = 0
+        wide = [part.without(gone) for part in wide]
+    return ClippedSums(tuple(wide), factors, dim)
+
+
+def no_sums(count: int, dim: int) -> ClippedSums:
+    """The sums of owners without examples: zeros."""
+    return ClippedSums((), torch.zeros(count, 0, dtype=torch.float64), dim)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..privacy.event import Event, Gaussian, NonPrivate, Poisson
-from ..privacy.local import GRID_BITS, LocalError, check_layers, noised, step
+from ..privacy.local import GRID_BITS, LocalError, add_noise, check_layers, step
 from ..privacy.participation import repeated
 from ..privacy.signal import Signal
 from ..privacy.stages import lattice
@@ -77,7 +78,7 @@ class ClippedGradient:
         return self.norm * (1 - self.denominator * 2.0**-21)
 
     def update_of(self, total: Tensor) -> Tensor:
-        """The update `[d]` of a sum of clipped gradients, int64 `[d]` in steps of `privacy.local.step(inner_norm)`."""
+        """The update `[d]` of a sum of clipped gradients, whole numbers `[d]` of steps of `privacy.local.step(inner_norm)`."""
         total = total.to(torch.float64)
         length = float(total.square().sum().sqrt())
         longest = _HEADROOM * self.denominator * 2.0**GRID_BITS
@@ -140,7 +141,8 @@ class DpSgd:
         update, velocity = torch.zeros_like(start), torch.zeros_like(start)
         for t in range(self.steps):
             batch = examples.subset(self.sampled(len(examples), streams, t))
-            gradient = self.gradient(learner.clipped_sum(start + update, batch, self.norm), streams, t)
+            total = learner.clipped_sum(start + update, batch, self.norm)
+            (gradient,) = self.gradients(total.to(torch.float64)[None], [streams], t)
             velocity.mul_(self.momentum).add_(gradient)
             update.sub_(velocity, alpha=self.lr)
         return update
@@ -151,10 +153,13 @@ class DpSgd:
         words = streams(f"sample/{t}").words(count) >> np.uint64(11)
         return np.flatnonzero(words < np.uint64(math.floor(math.ldexp(self.rate, 53)))).astype(np.int64)
 
-    def gradient(self, total: Tensor, streams: Streams, t: int) -> Tensor:
-        """What step t descends along, `[d]`: a sum of clipped gradients, int64 `[d]`, with its noise, over `denominator`."""
-        noisy = noised(total, self.norm, self._noise(), streams(f"noise/{t}"))
-        return (noisy / self.denominator).to(torch.float32)
+    def gradients(self, sums: Tensor, streams: Sequence[Streams], t: int) -> Tensor:
+        """What step t of m owners descends along, `[m, d]` float32: sums of clipped gradients with noise over `denominator`.
+
+        `sums` are whole numbers of steps, float64 `[m, d]`, and are written over.
+        """
+        add_noise(sums, self._noise(), [each(f"noise/{t}") for each in streams])
+        return sums.mul_(step(self.norm) / self.denominator).to(torch.float32)
 
     def _noise(self) -> float:
         if isinstance(self.noise_multiplier, str):

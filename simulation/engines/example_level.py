@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...client.worker import Plan
 from ...privacy.entropy import Entropy
-from ...privacy.outer import MOST_EXAMPLES, Outer, clipped_sums
+from ...privacy.outer import MOST_EXAMPLES, ClippedSums, Outer, clipped_sums, no_sums
 from ...privacy.updates import Dense, Updates
 from ...strategies.algorithm import Algorithm
 from ...strategies.gradients import ClippedGradient, DpSgd
@@ -94,11 +94,11 @@ class _Work:
     requests: Sequence[Request]
     entropy: Entropy
 
-    def sums(self, weights: Shared | Own, shares: Sequence[NDArray[np.int64]], norm: float) -> Tensor:
-        """Σ clip(∇ℓᵢ, norm) of every owner over the training examples `shares[k]`, int64 `[k, d]`."""
+    def sums(self, weights: Shared | Own, shares: Sequence[NDArray[np.int64]], norm: float) -> ClippedSums:
+        """Σ clip(∇ℓᵢ, norm) of every owner over the training examples `shares[k]`."""
         rows, used = filled(shares)
         if not used.any():
-            return torch.zeros(len(shares), self.chain.dim, dtype=torch.int64)
+            return no_sums(len(shares), self.chain.dim)
         training = self.population.training
         inputs = training.inputs.index_select(0, rows.flatten()).view(*rows.shape, -1)
         targets = training.targets.index_select(0, rows.flatten())
@@ -128,8 +128,12 @@ def filled(shares: Sequence[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
 
 def _clipped_gradients(work: _Work, solver: ClippedGradient) -> Tensor:
     """`[k, d]`; one step at the weights that all share."""
-    sums = work.sums(Shared(work.chain.affines, work.requests[0].weights), work.shares(), solver.inner_norm)
-    return torch.stack([solver.update_of(total) for total in sums])
+    start, shares = work.requests[0].weights, work.shares()
+    updates = torch.empty(len(shares), len(start))
+    for some, sums in work.sums(Shared(work.chain.affines, start), shares, solver.inner_norm).blocks():
+        for row, total in zip(updates[some], sums, strict=True):
+            row.copy_(solver.update_of(total))
+    return updates
 
 
 def _dp_sgd(work: _Work, solver: DpSgd) -> Tensor:
@@ -140,8 +144,7 @@ def _dp_sgd(work: _Work, solver: DpSgd) -> Tensor:
     for t in range(solver.steps):
         batches = [share[solver.sampled(len(share), mine, t)] for share, mine in zip(shares, streams, strict=True)]
         weights = Own(work.chain.affines, start + update) if t else Shared(work.chain.affines, start)
-        sums = work.sums(weights, batches, solver.norm)
-        gradients = [solver.gradient(total, mine, t) for total, mine in zip(sums, streams, strict=True)]
-        velocity.mul_(solver.momentum).add_(torch.stack(gradients))
-        update.sub_(velocity, alpha=solver.lr)
+        for some, sums in work.sums(weights, batches, solver.norm).blocks():
+            velocity[some].mul_(solver.momentum).add_(solver.gradients(sums, streams[some], t))
+            update[some].sub_(velocity[some], alpha=solver.lr)
     return update

@@ -13,11 +13,11 @@ from tacit.privacy.entropy import SeededEntropy
 from tacit.privacy.local import (
     GRID_BITS,
     LocalError,
+    add_noise,
     check_layers,
     check_module,
     clipped,
     clipped_sum,
-    noised,
     per_example_gradients,
     step,
 )
@@ -176,20 +176,25 @@ def test_the_module_is_left_as_found() -> None:
 
 
 def test_noise_has_its_scale_and_is_that_of_its_stream() -> None:
-    total = torch.full((20_000,), 7 * UNIT, dtype=torch.int64)
-    values = [noised(total, 0.5, 2.0, SeededEntropy(seed).stream("noise")) for seed in (1, 1, 2)]
-    assert torch.equal(values[0], values[1])
-    assert not torch.equal(values[0], values[2])
+    before = torch.full((3, 20_000), 7.0 * UNIT, dtype=torch.float64)
+    sums = before.clone()
+    add_noise(sums, 2.0, [SeededEntropy(seed).stream("noise") for seed in (1, 1, 2)])
+    assert torch.equal(sums[0], sums[1])
+    assert not torch.equal(sums[0], sums[2])
+    assert torch.equal(sums, sums.round())
     # 20,000 draws: six standard errors of the mean and of the standard deviation.
-    assert abs(float(values[0].mean()) - 3.5) < 6 / math.sqrt(20_000)
-    assert abs(float(values[0].std()) - 1.0) < 6 / math.sqrt(2 * 20_000)
-    whole = values[0] / step(0.5)
-    assert torch.equal(whole, whole.round())
+    values = sums[0] * step(0.5)
+    assert abs(float(values.mean()) - 3.5) < 6 / math.sqrt(20_000)
+    assert abs(float(values.std()) - 1.0) < 6 / math.sqrt(2 * 20_000)
+    alone = before[:1].clone()
+    add_noise(alone, 2.0, [SeededEntropy(2).stream("noise")])
+    assert torch.equal(alone[0], sums[2])
 
 
 def test_no_noise_is_none() -> None:
-    total = torch.tensor([UNIT, -3 * UNIT])
-    assert noised(total, 0.5, 0.0, SeededEntropy(1).stream("noise")).tolist() == [0.5, -1.5]
+    sums = torch.tensor([[1.0 * UNIT, -3.0 * UNIT]], dtype=torch.float64)
+    add_noise(sums, 0.0, [SeededEntropy(1).stream("noise")])
+    assert sums.tolist() == [[UNIT, -3 * UNIT]]
 
 
 # --- refusals ---

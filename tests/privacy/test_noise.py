@@ -180,21 +180,20 @@ def test_no_stream_draws_nothing() -> None:
     assert noise.discrete_gaussians([stream("none")], 2.0**28, 0).shape == (1, 0)
 
 
-@pytest.mark.parametrize("sigma", [0.7, 40.0, 3000.0, 2.0**28, 5 * 2.0**28, 2.0**46])
+@pytest.mark.parametrize("sigma", [0.7, 40.0, 3000.0, 2.0**28, 5 * 2.0**28, 2.0**46, 2.0**50])
 @pytest.mark.parametrize("kind", [np.int64, np.float64])
 def test_added_draws_are_the_draws(sigma: float, kind: type) -> None:
     before = np.arange(3 * 20_000).reshape(3, -1).astype(kind)
     found = before.copy()
     noise.add_discrete_gaussians([stream(name) for name in "abc"], sigma, found)
     draws = noise.discrete_gaussians([stream(name) for name in "abc"], sigma, 20_000)
-    assert np.array_equal(found - before, draws)
-    assert np.array_equal(found, before.astype(np.int64) + draws)
+    assert np.array_equal(found, (before.astype(np.int64) + draws).astype(kind))
 
 
-@pytest.mark.parametrize(("sigma", "kind"), [(2.0**47, np.float64), (3.0, np.float32)])
-def test_numbers_that_would_round_the_draws_are_refused(sigma: float, kind: type) -> None:
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_numbers_that_would_round_the_draws_are_refused(kind: type) -> None:
     with pytest.raises(NoiseError, match="give int64"):
-        noise.add_discrete_gaussians([stream("no")], sigma, np.zeros((1, 3), dtype=kind))
+        noise.add_discrete_gaussians([stream("no")], 3.0, np.zeros((1, 3), dtype=kind))
 
 
 @pytest.mark.parametrize("table", [noise._gaussian_table(noise._WIDEST), noise._skellam_table(noise._WIDEST**2)])

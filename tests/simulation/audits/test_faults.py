@@ -6,13 +6,14 @@ path runs: configuration, engine, transport, coordinator, ledger, scores, guesse
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from tacit.config import parse
+from tacit.privacy.outer import ClippedSums, Part
 from tacit.privacy.pipeline import Env
 from tacit.privacy.signal import Signal
 from tacit.privacy.stages import central, lattice
@@ -162,5 +163,10 @@ def test_a_tenth_of_the_noise_on_examples_is_found(monkeypatch: pytest.MonkeyPat
 
 def test_examples_that_are_not_clipped_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     sums = example_level.clipped_sums
-    monkeypatch.setattr(example_level, "clipped_sums", lambda layers, dim, norm: sums(layers, dim, norm) * 30)
+
+    def long(parts: Sequence[Part], dim: int, norm: float) -> ClippedSums:
+        found = sums(parts, dim, norm)
+        return replace(found, factors=found.factors * 30)
+
+    monkeypatch.setattr(example_level, "clipped_sums", long)
     assert audited(EXAMPLES).verdict == "fail"
