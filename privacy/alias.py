@@ -1,9 +1,12 @@
-"""Alias table: draws from a fixed law on integers with one 64-bit word a draw, exact to 2⁻¹²⁸.
+"""Alias table: draws from a fixed law on integers with one 32-bit word a draw, exact to 2⁻¹²⁸.
 
 Walker's method (Walker 1977; exact construction of Vose 1991) in integer arithmetic. The law is 2¹²⁸ equal tickets dealt
-to K = 2^k columns, each holding at most two values. A word picks the column with its top k bits and a ticket with the
-rest; where those bits equal the threshold's top bits, a second word decides the tie. So every probability is an exact
-multiple of 2⁻¹²⁸ whatever the machine's floating point does.
+to K = 2^k columns, each holding at most two values. A word picks the column with its low k bits and the top bits of a
+ticket with the rest; where these equal the threshold's top bits, 96 further bits decide the tie. So every probability is
+an exact multiple of 2⁻¹²⁸ whatever the machine's floating point does.
+
+A column is one number: its threshold's top 32 − k bits above the k bits of the other value. A word has its own column
+where that has the other value, so the smaller of the two numbers holds the value, save for ties.
 """
 
 from __future__ import annotations
@@ -18,65 +21,95 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PRECISION = 128
-CHUNK = 1 << 13  # 64 KiB an array: it stays in the cache, and below the size from which every array is mapped afresh
+WORD = 32
+CHUNK = 1 << 15  # words settled at once: they, their gather and a table of 2^16 columns stay in the second-level cache
+_MOST_BITS = 20  # of a column: then one draw in 2^12 is a tie
 
 
 class Words(Protocol):
     """A source of uniform 64-bit words, such as `Stream`."""
 
     def words(self, count: int) -> NDArray[np.uint64]:
-        """The next `count` words."""
+        """The next `count` words, in an array of their own: whoever asked may write over it."""
         ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Desk:
+    """Room for the draws of one block and what they are made with: taken once, because fresh memory costs more than a draw."""
+
+    words: NDArray[np.uint32]
+    column: NDArray[np.intp]
+    entry: NDArray[np.uint32]
+    tied: NDArray[np.uint32]
+
+    @staticmethod
+    def of(size: int) -> Desk:
+        """Room for `size` draws."""
+        words, entry, tied = np.empty((3, size), dtype=np.uint32)
+        return Desk(words, np.empty(size, dtype=np.intp), entry, tied)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alias:
     """The table of a law on `first, first + 1, …`.
 
-    `first + c`, `other[c]`: the two values of column c; `high[c]`, `low[c]`: the number of its tickets that `first + c`
-    holds, split into its top 64 − k bits and its low 64 bits.
+    Column c holds `first + c` and one other value `first + o`. `columns[c]`: the top 32 − k bits of the number of tickets
+    that `first + c` holds, times 2^k, plus o; `middle[c]`, `low[c]`: the next 64 and the last 32 bits of that number.
     """
 
     first: int
-    other: NDArray[np.int64]
-    high: NDArray[np.uint64]
+    columns: NDArray[np.uint32]
+    middle: NDArray[np.uint64]
     low: NDArray[np.uint64]
     column_bits: int
 
     def draw(self, words: Words, count: int) -> NDArray[np.int64]:
         """`count` independent draws `[count]`."""
-        out = np.empty(count, dtype=np.int64)
+        out, desk = np.empty(count, dtype=np.int64), Desk.of(min(count, CHUNK))
         for start in range(0, count, CHUNK):
             size = min(CHUNK, count - start)
-            out[start : start + size] = self.rows([words], size)[0]
+            out[start : start + size] = self.rows([words], size, desk)[0]
         return out
 
-    def rows(self, sources: Sequence[Words], count: int) -> NDArray[np.int64]:
-        """`count` draws from each source `[k, count]`, all at once; fast while k·count is about `CHUNK`."""
-        word = np.empty((len(sources), count), dtype=np.uint64)
-        for row, source in zip(word, sources, strict=True):
-            row[:] = source.words(count)
-        rest = np.uint64(64 - self.column_bits)
-        column = (word >> rest).view(np.int64)
-        word &= (np.uint64(1) << rest) - np.uint64(1)
-        high = self.high.take(column)
-        keep = word < high
-        tied = word == high
-        if tied.any():
-            for at in np.flatnonzero(tied.any(axis=1)).tolist():
-                ties = np.flatnonzero(tied[at])
-                keep[at, ties] = sources[at].words(len(ties)) < self.low[column[at, ties]]
-        other = self.other.take(column)
-        column += self.first
-        np.copyto(other, column, where=keep)
-        return other
+    def rows(self, sources: Sequence[Words], count: int, desk: Desk) -> NDArray[np.int32]:
+        """`count` draws from each source `[k, count]`, all at once, on the desk: good until it is next used."""
+        size = len(sources) * count
+        column, entry, tied = desk.column[:size], desk.entry[:size], desk.tied[:size]
+        parts = [source.words((count + 1) // 2).view(np.uint32)[:count] for source in sources]
+        words = parts[0] if len(parts) == 1 else np.concatenate(parts, out=desk.words[:size])
+        mask = np.uint32((1 << self.column_bits) - 1)
+        np.bitwise_and(words, mask, out=tied)
+        np.copyto(column, tied)
+        self.columns.take(column, out=entry, mode="wrap")  # every column is there: no looking whether it is
+        np.bitwise_xor(words, entry, out=tied)
+        # The smaller of the two numbers holds the value: the word its own column, or the entry the other value.
+        np.minimum(words, entry, out=words)
+        np.bitwise_and(words, mask, out=words)
+        draws = words.view(np.int32)
+        draws += np.int32(self.first)
+        if size and tied.min() <= mask:
+            for place in np.flatnonzero(tied <= mask).tolist():
+                own = self._below(int(column[place]), sources[place // count])
+                draws[place] = self.first + int(column[place] if own else entry[place] & mask)
+        return draws.reshape(len(sources), count)
+
+    def _below(self, column: int, source: Words) -> bool:
+        """Whether a ticket with the top bits of a column's threshold is below it: two words are its last 96 bits."""
+        middle, low = source.words(2).tolist()
+        return (middle, low >> 32) < (int(self.middle[column]), int(self.low[column]))
 
 
 def alias(weights: Sequence[int], first: int) -> Alias:
-    """The table of P[X = first + i] = weights[i] · 2⁻¹²⁸; raises `ValueError` unless the weights sum to 2¹²⁸."""
+    """The table of P[X = first + i] = weights[i] · 2⁻¹²⁸.
+
+    Raises `ValueError` unless the weights sum to 2¹²⁸, for more than 2²⁰ of them, and for a `first` beyond ±2³⁰.
+    """
     if sum(weights) != 1 << PRECISION or min(weights) < 0:
         raise ValueError(f"alias weights must be at least 0 and sum to 2^{PRECISION}; they sum to {sum(weights)}")
     bits = max(1, (len(weights) - 1).bit_length())
+    if bits > _MOST_BITS or abs(first) > 1 << 30:
+        raise ValueError(f"an alias table of {len(weights)} values from {first}; give up to 2^{_MOST_BITS} near zero")
     columns, capacity = 1 << bits, 1 << (PRECISION - bits)
     left = [*weights, *([0] * (columns - len(weights)))]
     kept = [0] * columns
@@ -92,10 +125,12 @@ def alias(weights: Sequence[int], first: int) -> Alias:
             if left[rich] < capacity:
                 small.append(rich)
     # A column that its own value fills keeps 0 tickets and has itself as the other value: the same law, no overflow.
+    rest = PRECISION - WORD
+    tops = [tickets >> rest << bits | o for tickets, o in zip(kept, other, strict=True)]
     return Alias(
         first=first,
-        other=np.array(other, dtype=np.int64) + first,
-        high=np.array([tickets >> 64 for tickets in kept], dtype=np.uint64),
-        low=np.array([tickets & ((1 << 64) - 1) for tickets in kept], dtype=np.uint64),
+        columns=np.array(tops, dtype=np.uint32),
+        middle=np.array([tickets >> 32 & ((1 << 64) - 1) for tickets in kept], dtype=np.uint64),
+        low=np.array([tickets & ((1 << 32) - 1) for tickets in kept], dtype=np.uint64),
         column_bits=bits,
     )

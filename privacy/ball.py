@@ -59,6 +59,6 @@ def ball_for(norm: float, noise_multiplier: float, dim: int) -> Ball:
     Gaussian in `dim` coordinates; without noise the finest.
     """
     bits = COARSEST
-    while bits < FINEST and distance(math.ldexp(noise_multiplier, bits), dim) > 0.9 * NEGLIGIBLE:
+    while bits < FINEST and distance(math.ldexp(noise_multiplier, bits), dim) > 0.99 * NEGLIGIBLE:
         bits += 1
     return Ball(norm, bits)

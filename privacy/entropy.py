@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BLOCK = 1 << 18  # update_into runs at memory speed in blocks of 128 KiB to 1 MiB
-_ZEROS = bytes(_BLOCK)
+_ZEROS = memoryview(bytes(_BLOCK))
+_ROOM = 15  # update_into wants room for one block more
 _DOMAIN = b"tacit entropy 1\0"
 _SEED = b"tacit shuffle 1\0"
 
@@ -53,25 +54,29 @@ class Stream:
 
     def bytes(self, count: int) -> bytearray:
         """The next `count` bytes."""
-        self._refuse_fork()
-        if self._encryptor is None:
-            self._encryptor = Cipher(AES256(self._key), CTR(bytes(16))).encryptor()
-        out = bytearray(count + 15)  # update_into wants room for one block more
-        if count <= _BLOCK:  # nearly always: the draws of one owner
-            self._encryptor.update_into(_ZEROS[:count], out)
-            del out[count:]
-            return out
-        view = memoryview(out)
-        for start in range(0, count, _BLOCK):
-            size = min(_BLOCK, count - start)
-            self._encryptor.update_into(_ZEROS[:size] if size < _BLOCK else _ZEROS, view[start : start + size + 15])
-        view.release()
+        out = bytearray(count + _ROOM)
+        with memoryview(out) as view:
+            self._fill(view, count)
         del out[count:]
         return out
 
     def words(self, count: int) -> NDArray[np.uint64]:
-        """`count` uniform 64-bit words (little-endian)."""
-        return np.frombuffer(self.bytes(8 * count), dtype="<u8")
+        """`count` uniform 64-bit words (little-endian), in an array of their own."""
+        out = np.empty(count + 2, dtype="<u8")
+        self._fill(out.data.cast("B"), 8 * count)
+        return out[:count]
+
+    def _fill(self, view: memoryview, count: int) -> None:
+        """Write the next `count` bytes to the front of `view`, which has `_ROOM` more."""
+        self._refuse_fork()
+        if self._encryptor is None:
+            self._encryptor = Cipher(AES256(self._key), CTR(bytes(16))).encryptor()
+        if count <= _BLOCK:  # nearly always: the draws of one owner
+            self._encryptor.update_into(_ZEROS[:count], view)
+            return
+        for start in range(0, count, _BLOCK):
+            size = min(_BLOCK, count - start)
+            self._encryptor.update_into(_ZEROS[:size], view[start : start + size + _ROOM])
 
     def uniform(self, count: int) -> NDArray[np.float64]:
         """`count` uniform multiples of 2⁻⁵³ in [0, 1)."""

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from .ball import Ball
 from .entropy import Stream
-from .noise import discrete_gaussian
+from .noise import add_discrete_gaussian, narrow
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
@@ -84,19 +84,26 @@ def noised(total: Tensor, ball: Ball, noise_multiplier: float, stream: Stream, s
 
     The noise is discrete Gaussian of σ = z·C on the grid. It is added to integers; what comes after is post-processing.
     """
-    pieces = noised_pieces(lambda place: total[place], len(total), ball, noise_multiplier, stream, scale)
+    pieces = noised_pieces(lambda place: total[place].clone(), len(total), ball, noise_multiplier, stream, scale)
     return torch.cat([piece for _, piece in pieces])
 
 
 def noised_pieces(
     total: Callable[[slice], Tensor], dim: int, ball: Ball, noise_multiplier: float, stream: Stream, scale: float
 ) -> Iterator[tuple[slice, Tensor]]:
-    """`noised`, one place in the vector after the other, each small enough to stay in the cache while it is used."""
+    """`noised`, one place in the vector after the other, each small enough to stay in the cache while it is used.
+
+    `total` makes the whole numbers of a place, which are written over: int64, or int32 below 2^30.
+    """
     sigma, factor = math.ldexp(noise_multiplier, ball.bits), scale * ball.step
     for place in _pieces(dim, _PIECE):
         values = total(place)
         if sigma > 0:
-            values = torch.from_numpy(discrete_gaussian(stream, sigma, len(values))).to(values.device).add_(values)
+            if values.dtype == torch.int32 and not (narrow(sigma) and ball.narrow):
+                values = values.to(torch.int64)
+            whole = values.cpu().contiguous()  # where `total` made it; nobody else has it
+            add_discrete_gaussian(stream, sigma, whole.numpy())
+            values = whole.to(values.device)
         yield place, values.to(torch.float32).mul_(factor)
 
 

@@ -10,21 +10,23 @@ import math
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .alias import CHUNK, PRECISION, Alias, Words, alias
+from .alias import CHUNK, PRECISION, Alias, Desk, Words, alias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-_WIDEST = 1200.0  # σ of the widest table: 2^15 columns, which stay in the second-level cache
-_SMOOTH = 2.5  # τ of every convolution: relative error below 2 · 1.01 · exp(−2π²τ²) < 2⁻¹⁷⁶
-_LARGEST_FACTOR = 465  # 3 % below _WIDEST / _SMOOTH: room for rounding the factor up to an integer
+_ALONE = 2270.0  # σ up to which one table does: 2^16 columns of 4 bytes, made in a fifth of a second
+_WIDEST = 9080.0  # σ of the widest table: 2^18 columns, which stay in the second-level cache
+_SMOOTH = 2.1  # τ of every convolution: relative error below 2 · 1.01 · exp(−2π²τ²) < 2⁻¹²⁴
+_LARGEST_FACTOR = 4190  # 3 % below _WIDEST / _SMOOTH: room for rounding the factor up to an integer
 _LARGEST = 2.0**50  # σ beyond which sums of draws could leave int64
+_INT32 = 2**31 - 1
 _MOST_SUMMANDS = 64
 _DIGITS = Context(prec=60)
 _NEGLIGIBLE = Decimal("1e-45")  # weight relative to the mode where a table ends; what lies beyond is below 2⁻¹²⁸
@@ -49,6 +51,11 @@ class Levels:
         """Σ_{i<count} factor^(2i)."""
         return sum(self.factor ** (2 * i) for i in range(self.count))
 
+    def reach(self, count: int) -> int:
+        """What Σ_{i<count} factor^i · Xᵢ cannot exceed while no |Xᵢ| exceeds 2^17, as in every table here."""
+        factors: int = sum(self.factor**i for i in range(count))
+        return factors << 17
+
 
 @lru_cache(maxsize=256)
 def levels(sigma: float) -> Levels:
@@ -56,12 +63,12 @@ def levels(sigma: float) -> Levels:
 
     k·X₁ + X₂ of discrete Gaussians σ₁, σ₂ has P[y] ∝ exp(−y²/2S²) · Σ_x exp(−(x − c(y))²/2τ²) with S² = k²σ₁² + σ₂² and
     τ = σ₁σ₂/S. By Poisson summation the second factor is constant up to 1 ± 2Σ_{j≥1} exp(−2π²τ²j²) (Micciancio and Walter 2017
-    use the same for lattice signatures). Every level has σ₂ = s and σ₁ ≥ s, so τ ≥ s/√(k² + 1), kept at 2.5 or more.
+    use the same for lattice signatures). Every level has σ₂ = s and σ₁ ≥ s, so τ ≥ s/√(k² + 1), kept at 2.1 or more.
     """
     if not (math.isfinite(sigma) and 0 < sigma <= _LARGEST):
         raise NoiseError(f"discrete Gaussian: sigma = {sigma}; give a number above 0 and up to 2^50")
-    count = 1
-    while sigma > _WIDEST * _LARGEST_FACTOR ** (count - 1):
+    count = 1 if sigma <= _ALONE else 2
+    while count > 1 and sigma > _WIDEST * _LARGEST_FACTOR ** (count - 1):
         count += 1
     factor = 1
     if count > 1:
@@ -84,16 +91,54 @@ def discrete_gaussian(words: Words, sigma: float, count: int) -> NDArray[np.int6
 
 def discrete_gaussians(sources: Sequence[Words], sigma: float, count: int) -> NDArray[np.int64]:
     """`discrete_gaussian` from each of k sources `[k, count]`, all at once and to the same bits."""
+    out = np.empty((len(sources), count), dtype=np.int64)
+    for rows, places, draws in _gaussian_blocks(sources, sigma, count, out.dtype):
+        out[rows, places] = draws
+    return out
+
+
+def add_discrete_gaussian(words: Words, sigma: float, into: NDArray[Any]) -> None:
+    """Add the draws of `discrete_gaussian` to whole numbers `[count]`, int64 or int32, block by block in the cache.
+
+    Raises `NoiseError` for other kinds, and for int32 where draws may be as large as 2^30.
+    """
+    if into.dtype != np.int64 and not (into.dtype == np.int32 and narrow(sigma)):
+        raise NoiseError(f"discrete Gaussian: draws of sigma = {sigma} may not fit {into.dtype}; give int64")
+    for _, places, draws in _gaussian_blocks([words], sigma, len(into), into.dtype):
+        into[places] += draws[0]
+
+
+def narrow(sigma: float) -> bool:
+    """Whether no draw of this discrete Gaussian is as large as 2^30."""
+    plan = levels(sigma)
+    return plan.reach(plan.count) < 1 << 30
+
+
+def _gaussian_blocks(
+    sources: Sequence[Words], sigma: float, count: int, kind: np.dtype[Any]
+) -> Iterator[tuple[slice, slice, NDArray[Any]]]:
+    """Draws as numbers of `kind`, and where in `[k, count]` they belong, in blocks that stay in the cache.
+
+    Words are read level by level for a block of an owner's draws, so an owner's draws do not depend on who is beside it.
+    """
     plan, table = levels(sigma), _gaussian_table(sigma)
-
-    def block(some: Sequence[Words], size: int) -> NDArray[np.int64]:
-        draws = table.rows(some, size)
-        for _ in range(plan.count - 1):
-            draws *= plan.factor
-            draws += table.rows(some, size)
-        return draws
-
-    return _in_blocks(block, sources, count)
+    # Sums of up to so many levels are formed in int32.
+    short = next((level for level in range(1, plan.count) if plan.reach(level + 1) > _INT32), plan.count)
+    cuts, desk = _cuts(len(sources), count, plan.count)
+    wide = np.empty(desk.words.size // plan.count, dtype=kind)
+    for rows, places in cuts:
+        shape = rows.stop - rows.start, places.stop - places.start
+        parts = table.rows(sources[rows], plan.count * shape[1], desk).reshape(shape[0], plan.count, shape[1])
+        top = parts[:, -1]
+        for level in range(1, short):
+            top *= np.int32(plan.factor)
+            top += parts[:, -1 - level]
+        sums = wide[: top.size].reshape(shape)
+        np.copyto(sums, top)
+        for level in range(short, plan.count):
+            sums *= plan.factor
+            sums += parts[:, -1 - level]
+        yield rows, places, sums
 
 
 def discrete_gaussian_error(sigma: float, count: int) -> float:
@@ -109,7 +154,7 @@ def discrete_gaussian_error(sigma: float, count: int) -> float:
 def skellam(words: Words, variance: float, count: int) -> NDArray[np.int64]:
     """`count` draws of the difference of two Poisson(variance/2) variables, P[x] = exp(−μ) I_x(μ) `[count]`.
 
-    A variance above 1200² is drawn as a sum of equal Skellam variables, which is exact; raises `NoiseError` above 64 of them.
+    A variance above 2270² is drawn as a sum of equal Skellam variables, which is exact; raises `NoiseError` above 64 of them.
     """
     (draws,) = skellams([words], variance, count)
     return np.asarray(draws)
@@ -118,14 +163,13 @@ def skellam(words: Words, variance: float, count: int) -> NDArray[np.int64]:
 def skellams(sources: Sequence[Words], variance: float, count: int) -> NDArray[np.int64]:
     """`skellam` from each of k sources `[k, count]`, all at once and to the same bits."""
     terms, table = _summands(variance), _skellam_table(variance)
-
-    def block(some: Sequence[Words], size: int) -> NDArray[np.int64]:
-        draws = table.rows(some, size)
-        for _ in range(terms - 1):
-            draws += table.rows(some, size)
-        return draws
-
-    return _in_blocks(block, sources, count)
+    out = np.empty((len(sources), count), dtype=np.int64)
+    cuts, desk = _cuts(len(sources), count, terms)
+    for rows, places in cuts:
+        size = places.stop - places.start
+        parts = table.rows(sources[rows], terms * size, desk).reshape(-1, terms, size)
+        out[rows, places] = parts.sum(axis=1, dtype=np.int64)
+    return out
 
 
 def skellam_error(variance: float, count: int) -> float:
@@ -134,27 +178,28 @@ def skellam_error(variance: float, count: int) -> float:
     return count * terms * (2 * _last(variance / terms) + 3) * 2.0**-PRECISION
 
 
-def _in_blocks(
-    block: Callable[[Sequence[Words], int], NDArray[np.int64]], sources: Sequence[Words], count: int
-) -> NDArray[np.int64]:
-    """`block(some, size)` over all sources and draws, in blocks that stay in the cache; each source is read in order."""
-    out = np.empty((len(sources), count), dtype=np.int64)
-    rows = max(1, CHUNK // max(1, count))
-    for first in range(0, len(sources), rows):
-        some = sources[first : first + rows]
-        for start in range(0, count, CHUNK):
-            size = min(CHUNK, count - start)
-            out[first : first + rows, start : start + size] = block(some, size)
-    return out
+def _cuts(owners: int, count: int, terms: int) -> tuple[list[tuple[slice, slice]], Desk]:
+    """Rows and columns of `[owners, count]` in blocks that stay in the cache at `terms` draws a number, and room for one.
+
+    No row's cuts depend on the others.
+    """
+    most = CHUNK // terms
+    rows = max(1, most // max(1, count))
+    cuts = [
+        (slice(first, min(first + rows, owners)), slice(start, min(start + most, count)))
+        for first in range(0, owners, rows)
+        for start in range(0, count, most)
+    ]
+    return cuts, Desk.of(terms * min(rows, owners) * min(most, count))
 
 
 def _summands(variance: float) -> int:
     if not (math.isfinite(variance) and variance > 0):
         raise NoiseError(f"skellam: variance = {variance}; give a finite number above 0")
-    terms = math.ceil(variance / _WIDEST**2)
+    terms = math.ceil(variance / _ALONE**2)
     if terms > _MOST_SUMMANDS:
         raise NoiseError(
-            f"skellam: variance = {variance:.6g} a share; this sampler reaches {_MOST_SUMMANDS * _WIDEST**2:.3g}; "
+            f"skellam: variance = {variance:.6g} a share; this sampler reaches {_MOST_SUMMANDS * _ALONE**2:.3g}; "
             "encode with fewer bits or a larger step, or use discrete-gaussian"
         )
     return terms

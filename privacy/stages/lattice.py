@@ -142,7 +142,7 @@ def noised(stage: str, signal: Signal, noise_multiplier: float, place: Place) ->
         apart <= NEGLIGIBLE,
         stage,
         f"noise_multiplier = {noise_multiplier!r} is so small that rounding shows (total variation {apart:.1e})",
-        f"give at least {math.sqrt(math.sqrt(signal.dim / 320) / NEGLIGIBLE) / STEPS * 1.1:.1e}, or 0 for no noise",
+        f"give at least {math.sqrt(math.sqrt(signal.dim / 394) / NEGLIGIBLE) / STEPS * 1.1:.1e}, or 0 for no noise",
     )
     return dataclasses.replace(
         signal,

@@ -28,12 +28,14 @@ def stream(purpose: str):
 
 def pmf(table) -> dict[int, float]:
     """Probabilities of an alias table, as floats."""
-    capacity = 2.0 ** (128 - table.column_bits)
+    bits = table.column_bits
+    capacity = 2.0 ** (128 - bits)
     found: dict[int, float] = {}
-    for own, other, high, low in zip(counted(table.first), table.other, table.high, table.low, strict=False):
-        kept = float(high) * 2.0**64 + float(low)
-        found[int(own)] = found.get(int(own), 0.0) + kept / 2.0**128
-        found[int(other)] = found.get(int(other), 0.0) + (capacity - kept) / 2.0**128
+    for own, column, middle, low in zip(counted(table.first), table.columns, table.middle, table.low, strict=False):
+        kept = float(column >> bits) * 2.0**96 + float(middle) * 2.0**32 + float(low)
+        other = table.first + int(column) % (1 << bits)
+        found[own] = found.get(own, 0.0) + kept / 2.0**128
+        found[other] = found.get(other, 0.0) + (capacity - kept) / 2.0**128
     return found
 
 
@@ -80,7 +82,7 @@ def test_skellam_draws_follow_the_law(variance: float) -> None:
     assert chi_square(draws, pmf(noise._skellam_table(variance))) > P_LIMIT
 
 
-@pytest.mark.parametrize("sigma", [1199.0, 1201.0, 5e4, 2.0**28, 3.74 * 2.0**28, 2.0**36, 2.0**50])
+@pytest.mark.parametrize("sigma", [1199.0, 2269.0, 2271.0, 5e4, 2.0**28, 3.74 * 2.0**28, 2.0**36, 2.0**50])
 def test_wide_gaussian_draws_are_normal(sigma: float) -> None:
     draws = discrete_gaussian(stream("wide"), sigma, 100_000) / sigma
     assert stats.kstest(draws, "norm").pvalue > P_LIMIT
@@ -115,14 +117,14 @@ def test_every_sigma_has_smooth_levels_and_a_small_table(sigma: float) -> None:
     assert plan.count == 1 or width / math.hypot(plan.factor, 1) >= noise._SMOOTH * (1 - 1e-12)
 
 
-@pytest.mark.parametrize("sigma", [0.01, 0.8, 33.0, 1200.0])
+@pytest.mark.parametrize("sigma", [0.01, 0.8, 33.0, 2270.0])
 def test_gaussian_error_covers_the_table(sigma: float) -> None:
     table = noise._gaussian_table(sigma)
     assert 0 < sum(p > 0 for p in pmf(table).values()) * 2.0**-128 <= discrete_gaussian_error(sigma, 1)
     assert discrete_gaussian_error(sigma, 10**6) < 2.0**-90
 
 
-@pytest.mark.parametrize("variance", [0.01, 5.0, 900.0, 1200.0**2])
+@pytest.mark.parametrize("variance", [0.01, 5.0, 900.0, 2270.0**2])
 def test_skellam_error_covers_the_table(variance: float) -> None:
     table = noise._skellam_table(variance)
     assert 0 < sum(p > 0 for p in pmf(table).values()) * 2.0**-128 <= skellam_error(variance, 1)
@@ -130,7 +132,7 @@ def test_skellam_error_covers_the_table(variance: float) -> None:
 
 
 def test_wide_skellam_is_a_sum_of_skellams() -> None:
-    variance = 3.3 * 1200.0**2
+    variance = 3.3 * 2270.0**2
     draws = skellam(stream("sum"), variance, 50_000)
     assert draws.var() == pytest.approx(variance, rel=5 * math.sqrt(2 / 50_000))
     assert stats.kstest(draws / math.sqrt(variance), "norm").pvalue > P_LIMIT
@@ -175,3 +177,42 @@ def test_many_streams_at_once_draw_what_each_draws_alone(sigma: float, size: int
 
 def test_no_stream_draws_nothing() -> None:
     assert noise.discrete_gaussians([], 3.0, 5).shape == (0, 5)
+    assert noise.discrete_gaussians([stream("none")], 2.0**28, 0).shape == (1, 0)
+
+
+@pytest.mark.parametrize("sigma", [0.7, 40.0, 3000.0, 2.0**22, 2.0**28, 5 * 2.0**28, 2.0**46, 2.0**50])
+@pytest.mark.parametrize("kind", [np.int64, np.int32])
+def test_added_draws_are_the_draws(sigma: float, kind: type) -> None:
+    before = np.arange(40_000, dtype=kind)
+    found = before.copy()
+    if kind is np.int32 and not noise.narrow(sigma):
+        with pytest.raises(NoiseError, match="may not fit int32; give int64"):
+            noise.add_discrete_gaussian(stream("a"), sigma, found)
+        return
+    noise.add_discrete_gaussian(stream("a"), sigma, found)
+    assert np.array_equal(found, before + discrete_gaussian(stream("a"), sigma, 40_000))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int16])
+def test_numbers_that_would_round_the_draws_are_refused(kind: type) -> None:
+    with pytest.raises(NoiseError, match="give int64"):
+        noise.add_discrete_gaussian(stream("no"), 3.0, np.zeros(3, dtype=kind))
+
+
+@pytest.mark.parametrize("sigma", [2.0**20, 2.0**22, 2.0**24])
+def test_draws_in_int32_are_those_in_int64(sigma: float) -> None:
+    assert noise.narrow(sigma)
+    assert noise.levels(sigma).count == 2
+    found = np.zeros(20_000, dtype=np.int32)
+    noise.add_discrete_gaussian(stream("b"), sigma, found)
+    assert np.array_equal(found, discrete_gaussian(stream("b"), sigma, 20_000))
+
+
+# The widest of two levels; of three it is narrower.
+WIDEST = 0.999 * noise._WIDEST * noise._LARGEST_FACTOR
+
+
+@pytest.mark.parametrize("table", [noise._gaussian_table(WIDEST), noise._skellam_table(noise._ALONE**2)])
+def test_the_widest_tables_stay_within_what_sums_in_int32_are_sized_for(table) -> None:
+    assert len(table.columns) <= 1 << 18
+    assert all(abs(value) < 1 << 17 for value, p in pmf(table).items() if p > 0)

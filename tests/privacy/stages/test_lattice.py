@@ -31,9 +31,9 @@ def test_the_discrete_gaussian_is_as_close_to_a_rounded_gaussian_as_claimed() ->
 
 @given(st.integers(1, 10**8), st.floats(0.05, 1e3))
 def test_the_declared_distance(dim: int, noise_multiplier: float) -> None:
-    """Total variation of one release: √(d/320)/σ², a few times 1e-16 at a million coordinates and z = 1."""
+    """Total variation of one release: √(d/394)/σ², a few times 1e-16 at a million coordinates and z = 1."""
     signal = onto("x", owner(dim))
-    distance = math.sqrt(dim / 320) / (noise_multiplier * STEPS) ** 2
+    distance = math.sqrt(dim / 394) / (noise_multiplier * STEPS) ** 2
     assume(abs(distance / 1e-12 - 1) > 1e-3)  # the sampler's own distance decides within that
     if distance > 1e-12:
         with pytest.raises(PipelineError, match="total variation"):

@@ -158,10 +158,14 @@ def test_the_norm_of_an_adaptive_clip_is_followed() -> None:
     assert now.final.noise == line.final.noise
     assert forecast(now, 10)[1] == pytest.approx(forecast(line, 10)[1])
     measures = torch.full((OWNERS, 2), 0.1)
-    surroundings = env(measures)
-    seen = now.receive(now.send(Dense(torch.full((OWNERS, 6), 9.0)), surroundings).total(), surroundings)
-    ((norm,), *_) = line.learn(line.at(((0.25,), (), ())).initial(), seen)
-    assert norm > 0.25  # the bit is read, not a measure: all were longer than the norm
+    norms = []
+    for round in range(1, 65):
+        surroundings = env(measures, round)
+        seen = now.receive(now.send(Dense(torch.full((OWNERS, 6), 9.0)), surroundings).total(), surroundings)
+        ((norm,), *_) = line.learn(line.at(((0.25,), (), ())).initial(), seen)
+        norms.append(norm)
+    # The bit is read, not a measure: all were longer than the norm. One round alone may say otherwise: it is noised.
+    assert sum(norms) / len(norms) > 0.26
 
 
 @pytest.mark.parametrize(
