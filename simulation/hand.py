@@ -69,8 +69,9 @@ Owners = tuple[tuple[int, ...], ...]  # of a shard, group by group
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One shard of the round that was opened last: its owners, what they remember, where its sum goes."""
+    """One shard: its owners, what they remember, where its sum goes; `opening` with a hand's first one of a round."""
 
+    opening: Opening | None
     number: int
     slot: int
     owners: Owners
@@ -102,12 +103,9 @@ class Bench:
         shares = FlatShares(at(start.rows).numpy(), at(start.firsts).numpy())
         self.population = shares.population(Examples(at(start.inputs), at(start.targets)))
 
-    def open(self, opening: Opening) -> None:
-        """The next orders are of this round."""
-        self._opening = opening
-
     def done(self, order: Order) -> Done:
         """Train one shard. A fault is not described: who gave the order meets the same one when it tries itself."""
+        self._opening = order.opening or self._opening
         memories = {owner: torch.from_numpy(kept) for owner, kept in order.memories.items()}
         try:
             total = self._total(order, memories)
@@ -147,10 +145,6 @@ def main() -> NoReturn:
     try:
         connection.send("")
         while True:
-            said: Opening | Order = connection.recv()
-            if isinstance(said, Opening):
-                bench.open(said)
-            else:
-                connection.send(bench.done(said))
+            connection.send(bench.done(connection.recv()))
     except (EOFError, ConnectionError):
         sys.exit(0)

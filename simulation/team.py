@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import IO
@@ -51,6 +51,7 @@ class _Hand:
     errors: IO[bytes]
     ready: bool = False
     asked: int = 0
+    told: Opening | None = None  # the round that it knows of
 
     def close(self) -> None:
         self.connection.close()
@@ -193,8 +194,7 @@ class Team:
         region.tensor(start.weights).copy_(first.weights)
         region.tensor(start.broadcast).copy_(first.broadcast)
         hands = [hand for hand in self._hands if hand.ready]
-        for hand in hands:
-            self._tell(hand, Opening.of(first))
+        opening = Opening.of(first)
         remembers = type(plan.algorithm).contribute is not Algorithm.contribute
         # Memories may be larger than a pipe holds: a second order on its way to a hand that answers would block both.
         depth = 1 if remembers else 2
@@ -210,8 +210,7 @@ class Team:
             for hand in (each for times in range(depth) for each in hands if each.asked == times):
                 spare = hand.asked == 0 or len(shards) - given > len(hands)
                 if given < limit and spare:
-                    self._tell(hand, _order(given, shards[given], memories, len(start.slots)))
-                    hand.asked += 1
+                    self._ask(hand, opening, _order(given, shards[given], memories, len(start.slots)))
                     given += 1
             arrived = wait([hand.connection for hand in hands if hand.asked], 0 if given < limit else None)
             for hand in hands:
@@ -225,11 +224,14 @@ class Team:
                 made[given] = tried(work, plan, shards[given], memories)
                 given += 1
 
-    def _tell(self, hand: _Hand, words: Opening | Order) -> None:
+    def _ask(self, hand: _Hand, opening: Opening, order: Order) -> None:
+        if hand.told is not opening:  # in one message: each wakes the hand, on a processor that this one may be using
+            hand.told, order = opening, replace(order, opening=opening)
         try:
-            hand.connection.send(words)
+            hand.connection.send(order)
         except ConnectionError:
             raise TeamError(self._ended(hand)) from None
+        hand.asked += 1
 
     def _answer(self, hand: _Hand) -> Done:
         done = self._heard(hand)
@@ -268,7 +270,7 @@ def processors() -> int:
 def _order(number: int, shard: Shard, memories: dict[int, Tensor], slots: int) -> Order:
     owners = tuple(tuple(request.owner for request in group) for group in shard)
     kept = {owner: memories[owner].numpy() for group in owners for owner in group if owner in memories}
-    return Order(number, number % slots, owners, kept)
+    return Order(None, number, number % slots, owners, kept)
 
 
 def _started(region: Region) -> _Hand:
