@@ -90,6 +90,7 @@ CODES: Mapping[str, int] = {
     "tacit.client.node.NodeError": FAILED,
     "tacit.simulation.work.SimulationError": FAILED,
     "tacit.simulation.team.TeamError": FAILED,
+    "tacit.simulation.cluster.ClusterError": FAILED,
     "tacit.simulation.studies.crew.StudyError": FAILED,
     "tacit.simulation.artefacts.ArtefactError": FAILED,
     "tacit.simulation.audits.canaries.AuditError": USAGE,

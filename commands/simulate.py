@@ -51,6 +51,15 @@ def command(
             help="Processes that train owners; by default one for each core, once they pay. Changes no bit of the result.",
         ),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="HOST:PORT",
+            show_default=False,
+            help="Head of a Ray cluster whose CPUs train owners, e.g. 10.0.0.5:6379. Changes no bit of the result.",
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -73,7 +82,7 @@ def command(
     folder = find(configuration, out, set=changes)
     again = reproduction(configuration, seed, settings, engine, device)
     options: dict[str, Any] = {"seed": seed, "set": changes, "engine": engine.value, "device": device}
-    options |= {"workers": workers, "resume": resume}
+    options |= {"workers": workers, "cluster": cluster, "resume": resume}
     with Progress(quiet) as progress:
         try:
             with Traced(folder.path):

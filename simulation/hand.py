@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import numpy as np
 import torch
@@ -27,7 +27,8 @@ from .region import Place, Region
 from .shards import Shard, shard_total
 from .work import Work
 
-Kept = Mapping[int, NDArray[np.float32]]  # what owners remember between rounds
+Kept: TypeAlias = Mapping[int, NDArray[np.float32]]  # what owners remember between rounds
+Owners: TypeAlias = tuple[tuple[int, ...], ...]  # of a shard, group by group
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,14 @@ class Opening:
         return [[Request(*common, owner, self.recipe, weights, broadcast) for owner in group] for group in owners]
 
 
-Owners = tuple[tuple[int, ...], ...]  # of a shard, group by group
+def owners_of(shard: Shard) -> Owners:
+    """Whom a shard asks."""
+    return tuple(tuple(request.owner for request in group) for group in shard)
+
+
+def kept_by(owners: Owners, memories: Mapping[int, Tensor]) -> Kept:
+    """What these owners remember."""
+    return {owner: memories[owner].numpy() for group in owners for owner in group if owner in memories}
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,13 @@ def sharded(groups: Sequence[Group]) -> list[Shard]:
     return [groups[first : first + size] for first in range(0, len(groups), size)]
 
 
+def alike(shards: Sequence[Shard]) -> bool:
+    """Whether all requests of a round carry the one model."""
+    first = shards[0][0][0]
+    requests = (request for shard in shards for group in shard for request in group)
+    return all(r.weights is first.weights and r.broadcast is first.broadcast for r in requests)
+
+
 def shard_total(work: Work, plan: Plan, shard: Shard, memories: dict[int, Tensor]) -> Tensor:
     """The sum of a shard's messages `[d']`: those of its groups, added in their order. Raises what `Work.total` raises."""
     first, *others = shard

@@ -25,10 +25,10 @@ from ..client.worker import Plan
 from ..strategies.algorithm import Algorithm
 from ..strategies.messages import Request
 from .craft import Craft, CraftError, packed
-from .hand import Done, Opening, Order, Start
+from .hand import Done, Opening, Order, Start, kept_by, owners_of
 from .population import FlatShares
 from .region import Region, laid_out
-from .shards import Shard, shard_total, tried
+from .shards import Shard, alike, shard_total, tried
 from .work import Work
 
 _START = 4.0  # seconds of a processor until a hand is ready
@@ -182,8 +182,7 @@ class Team:
             return False
         if first.weights.shape != start.weights.shape or first.broadcast.shape != start.broadcast.shape:
             return False
-        requests = (request for shard in shards for group in shard for request in group)
-        return all(r.weights is first.weights and r.broadcast is first.broadcast for r in requests)
+        return alike(shards)
 
     def _shared(self, work: Work, plan: Plan, shards: Sequence[Shard], memories: dict[int, Tensor]) -> Iterator[Tensor]:
         """Sums by whoever is free, handed out in order; at most as many wait as there are slots."""
@@ -268,9 +267,8 @@ def processors() -> int:
 
 
 def _order(number: int, shard: Shard, memories: dict[int, Tensor], slots: int) -> Order:
-    owners = tuple(tuple(request.owner for request in group) for group in shard)
-    kept = {owner: memories[owner].numpy() for group in owners for owner in group if owner in memories}
-    return Order(None, number, number % slots, owners, kept)
+    owners = owners_of(shard)
+    return Order(None, number, number % slots, owners, kept_by(owners, memories))
 
 
 def _started(region: Region) -> _Hand:

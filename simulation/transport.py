@@ -15,6 +15,7 @@ from ..strategies.learner import Learner
 from ..strategies.messages import Recipe, Reply, Request, reply_from
 from ..strategies.steps import Asked, Step, asked_in
 from .circle import SimulatedRoster
+from .cluster import Cluster
 from .engines.engine import Engine
 from .population import Availability, Population
 from .shards import added, shard_total, sharded
@@ -99,7 +100,7 @@ class Vectorised:
     entropy: Entropy = field(repr=False)
     availability: Availability = field(default_factory=Availability)
     memories: dict[int, Tensor] = field(default_factory=dict, repr=False)
-    team: Team | None = field(default=None, repr=False)  # further processes to share the shards with
+    team: Team | Cluster | None = field(default=None, repr=False)  # who else trains shards
     _last: tuple[tuple[Recipe, int, int], Plan] | None = field(default=None, repr=False)
 
     def gather(self, requests: Sequence[Asked], deadline: float) -> list[Reply]:
