@@ -62,6 +62,7 @@ class Cluster:
     processors: int = 0
     notes: tuple[str, ...] = ()
     _bundle: Any = field(default=None, repr=False)  # Ray's reference to the data, while this process takes part
+    _task: Any = field(default=None, repr=False)  # Ray's handle of the function that nodes run
     _mine: bool = field(default=False, repr=False)  # this process took part in no cluster before
 
     def __str__(self) -> str:
@@ -79,6 +80,7 @@ class Cluster:
         self._mine = _connected(ray, self.address)
         try:
             self._bundle = ray.put(bundle)
+            self._task = ray.remote(num_cpus=1, max_retries=_RETRIES)(reduced)
             self._look(ray)
         except BaseException:
             self.close()
@@ -96,7 +98,6 @@ class Cluster:
         if self._bundle is None:
             self.join()
         ray = _ray()
-        task = ray.remote(num_cpus=1, max_retries=_RETRIES)(reduced)
         first = shards[0][0][0]
         model = ray.put(Model(Opening.of(first), first.weights.numpy(), first.broadcast.numpy()))
         given = 0
@@ -105,7 +106,7 @@ class Cluster:
             for taken, shard in enumerate(shards):
                 while given < min(len(shards), taken + _AHEAD * self.processors):
                     owners = owners_of(shards[given])
-                    out.append(task.remote(self._bundle, model, owners, kept_by(owners, memories)))
+                    out.append(self._task.remote(self._bundle, model, owners, kept_by(owners, memories)))
                     given += 1
                 done = self._answer(ray, out.popleft(), first.round)
                 if done.total is None:
@@ -121,15 +122,13 @@ class Cluster:
         """Let the cluster go; it is joined again if there is more to do."""
         if self._bundle is not None and self._mine:
             _ray().shutdown()
-        self._bundle = None
+        self._bundle = self._task = None
 
     def _look(self, ray: Any) -> None:
         """Have every node that has processors load Tacit and the task, and take note of what there is."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         found = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1}
-        if not found:
-            raise ClusterError(f"the cluster at {self.address} has no CPUs; start a node with `ray start --num-cpus N`")
         asked = {
             ray.remote(num_cpus=0, max_retries=0)(told)
             .options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
@@ -146,12 +145,19 @@ class Cluster:
         for reference, node in asked.items():
             try:
                 said = ray.get(reference)
+            except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
+                del found[node]  # it was lost, and the head does not know yet
+                continue
             except ray.exceptions.RayError as error:
-                raise ClusterError(f"{names[node]} cannot run Tacit: {_line(error)}; install Tacit {stamp().version} there") from error
+                raise ClusterError(
+                    f"{names[node]} cannot run Tacit: {_line(error)}; install Tacit {stamp().version} there"
+                ) from error
             if said["why"]:
                 remedy = "install the same on every node, the task's code included, or let all see its folder"
                 raise ClusterError(f"{names[node]} cannot do this work: {said['why']}; {remedy}")
             processors.setdefault(said["processor"], []).append(names[node])
+        if not found:
+            raise ClusterError(f"the cluster at {self.address} has no CPUs; start a node with `ray start --num-cpus N`")
         self.nodes, self.processors = len(found), int(sum(each["Resources"]["CPU"] for each in found.values()))
         if len(processors) > 1:
             kinds = ", ".join(f"{kind} ({len(nodes)})" for kind, nodes in sorted(processors.items()))

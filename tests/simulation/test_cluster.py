@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import socket
 import subprocess
 import sys
-import threading
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,13 +27,9 @@ from tacit.tasks.examples import Examples
 from tacit.tasks.task import Task
 from torch import Tensor, nn
 
-ray = pytest.importorskip("ray", reason="the extra `cluster` is not installed")
-
-pytestmark = [
-    # Of Ray's own files and processes, which it leaves to the end of the process that it was in.
-    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
-]
+if importlib.util.find_spec("ray") is None:
+    pytest.skip("the extra `cluster` is not installed", allow_module_level=True)
+ray = room._ray()  # as a run loads it
 
 # A process that starts and kills nodes as it is told on its input, so that nothing of it is in this one.
 NODES = """
@@ -117,7 +113,6 @@ class Nodes:
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     """A cluster of a head that trains nobody and two nodes; this process takes part in it for as long as the module runs."""
-    room._ray()
     said = tmp_path_factory.mktemp("cluster") / "said"
     environment = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
     with said.open("w") as errors:
@@ -164,7 +159,8 @@ def test_a_cluster_gives_the_bits_of_one_process_and_of_two(nodes: Nodes, kind: 
     assert shared.processes == f"2 nodes with 2 CPUs of the cluster at {nodes.address}"
     found = fingerprint(shared)
     assert found == fingerprint(finished(**given, workers=1))
-    assert found == fingerprint(finished(**given, workers=2))
+    if kind in ("sums of reals", "what owners remember"):  # the others are in tests/deployment/test_team.py
+        assert found == fingerprint(finished(**given, workers=2))
     assert bool(found["memories"]) == (kind == "what owners remember")
 
 
@@ -175,7 +171,9 @@ def many(cluster: str | None, **options: Any) -> Simulation:
     assert isinstance(transport, Vectorised)
     transport.engine = PlainLoop(1)
     if cluster is not None:
-        transport.team = joined(cluster, Work(transport.population, transport.engine, transport.learner, transport.entropy))
+        transport.team = joined(
+            cluster, Work(transport.population, transport.engine, transport.learner, transport.entropy)
+        )
     return made
 
 
@@ -224,7 +222,9 @@ def test_a_cluster_that_lost_all_its_nodes_ends_the_run_with_a_word_and_it_goes_
     during(90, lambda: (nodes.kill("one"), nodes.kill("two"), None)[-1])
     made = many(nodes.address, checkpoint=tmp_path / "state")
     try:
-        with pytest.raises(ClusterError, match=r"^round 2: the cluster .* lost .*; resume the run, there or without --cluster$"):
+        with pytest.raises(
+            ClusterError, match=r"^round 2: the cluster .* lost .*; resume the run, there or without --cluster$"
+        ):
             list(made.rounds())
     finally:
         for name in ("one", "two"):
@@ -239,7 +239,7 @@ def test_the_owner_named_at_a_fault_is_the_one_that_one_process_would_have_named
     said = []
     for given in ({"workers": 1}, {"cluster": nodes.address}):
         with pytest.raises(SimulationError) as fault:
-            finished(source=parse(TEXT, {"local.lr": 1e38}), **given)
+            finished(source=parse(TEXT, {"task.model": "mlp", "population.owners": 170, "local.lr": 1e38}), **given)
         said.append(str(fault.value))
     assert said[0] == said[1]
     assert "owner" in said[0]
@@ -273,13 +273,14 @@ def test_a_tasks_own_code_is_found_in_a_folder_that_all_nodes_see(
 
 def test_a_task_whose_code_the_nodes_do_not_have_is_refused(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     ghost = types.ModuleType("a_task_that_is_nowhere")
-    exec(LOSS, vars(ghost))  # noqa: S102  # a module that only this process has
+    exec(LOSS, vars(ghost))  # a module that only this process has
     monkeypatch.setitem(sys.modules, ghost.__name__, ghost)
-    expected = r"node .* cannot do this work: ModuleNotFoundError: No module named 'a_task_that_is_nowhere'; install .* every node"
-    with pytest.raises(ClusterError, match=expected):
+    with pytest.raises(
+        ClusterError, match=r"^node .* this work: .*No module named 'a_task_that_is_nowhere'; install .* every node"
+    ):
         prepare(parse(TEXT), task=task(ghost.loss), cluster=nodes.address)
     with pytest.raises(ConfigError, match="--cluster: the task is not to be handed to another process"):
-        prepare(parse(TEXT), task=task(lambda outputs, targets: outputs.sum()), cluster=nodes.address)
+        prepare(parse(TEXT), task=task(lambda outputs, targets: ghost.loss(outputs, targets)), cluster=nodes.address)
 
 
 @pytest.mark.parametrize("there", ["another version", "none"])
@@ -294,7 +295,9 @@ def test_a_node_with_another_version_of_tacit_or_with_none_is_refused(nodes: Nod
         for each in root.iterdir():
             if (each / "__init__.py").is_file() or each.name in ("config.py", "__main__.py"):
                 (package / each.name).symlink_to(each)
-        (package / "__init__.py").write_text((root / "__init__.py").read_text().replace('__version__ = "', '__version__ = "9.'))
+        (package / "__init__.py").write_text(
+            (root / "__init__.py").read_text().replace('__version__ = "', '__version__ = "9.')
+        )
         expected = r"node .* cannot do this work: it has Tacit 9\.\S+ .*; this run is of Tacit [^9].*; install the same"
     nodes.start("other", PYTHONPATH=str(tmp_path))
     try:
@@ -328,7 +331,9 @@ def test_an_address_that_is_none_is_refused(address: str) -> None:
 
 
 @pytest.mark.parametrize("listens", [False, True])
-def test_where_no_cluster_answers_the_error_comes_in_bounded_time(listens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_cluster_answers_the_error_comes_in_bounded_time(
+    listens: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(room, "_REACH", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -348,7 +353,9 @@ def test_without_ray_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_cluster_without_processors_is_refused(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     real = ray.nodes
-    monkeypatch.setattr(ray, "nodes", lambda: [{**node, "Resources": {**node["Resources"], "CPU": 0}} for node in real()])
+    monkeypatch.setattr(
+        ray, "nodes", lambda: [{**node, "Resources": {**node["Resources"], "CPU": 0}} for node in real()]
+    )
     with pytest.raises(ClusterError, match="has no CPUs; start a node with `ray start --num-cpus N`"):
         prepare(parse(TEXT), cluster=nodes.address)
 
@@ -363,12 +370,6 @@ def test_a_cluster_without_processors_is_refused(nodes: Nodes, monkeypatch: pyte
 def test_what_a_cluster_does_not_go_with_is_refused(options: dict[str, Any], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         prepare(parse(TEXT), cluster="a:1", **options)
-
-
-def test_no_thread_of_a_team_is_left(nodes: Nodes) -> None:
-    before = threading.active_count()
-    finished(source=parse(TEXT), cluster=nodes.address)
-    assert threading.active_count() == before
 
 
 def test_a_view_of_an_array_is_a_copy_only_where_torch_would_begin_elsewhere() -> None:
