@@ -10,10 +10,12 @@ Ray is an extra (`tacit[cluster]`) and is loaded by whoever asks for a cluster.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import socket
 import threading
+import time
 import uuid
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +40,8 @@ _TELL = 120.0  # seconds for every node to load Tacit and the task
 _LOOK = 10.0  # seconds without an answer after which the cluster itself is looked at
 _AHEAD = 2  # shards that are out for each of the cluster's processors: enough that none waits for the next one
 _RETRIES = 3  # that Ray makes of a shard whose machine or process was lost
+
+_AGAIN = "resume the run, there or without --cluster"
 
 # Ray reads these when it is loaded: no report to its makers, nothing of its own on the screen or among the output of --json.
 _QUIET: Mapping[str, str] = {
@@ -64,6 +68,7 @@ class Cluster:
     _bundle: Any = field(default=None, repr=False)  # Ray's reference to the data, while this process takes part
     _task: Any = field(default=None, repr=False)  # Ray's handle of the function that nodes run
     _mine: bool = field(default=False, repr=False)  # this process took part in no cluster before
+    _looked: float = field(default=-math.inf, repr=False)  # when the head answered last
 
     def __str__(self) -> str:
         nodes = f"{self.nodes} node{'s' if self.nodes > 1 else ''}"
@@ -135,7 +140,7 @@ class Cluster:
             .remote(self._bundle): node
             for node in found
         }
-        _, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_TELL)
+        silent = self._waited(ray, list(asked), _TELL, f"--cluster {self.address}")
         names = {node: f"node {each['NodeManagerAddress']} ({node[:8]})" for node, each in found.items()}
         if silent:
             raise ClusterError(
@@ -165,22 +170,34 @@ class Cluster:
                 f"the cluster's processors differ ({kinds}): float32 sums may have other last bits elsewhere",
             )
 
+    def _waited(self, ray: Any, references: list[Any], seconds: float, where: str) -> list[Any]:
+        """Those of the references that have no answer after `seconds`; raises `ClusterError` as soon as the head is lost: Ray
+        itself would end this program a minute later, without a word to us.
+        """
+        until = time.monotonic() + seconds
+        while True:
+            if time.monotonic() - self._looked >= _LOOK:
+                if not _answers(_as_ray_has_it(ray, self.address)):
+                    raise ClusterError(f"{where}: the head at {self.address} no longer answers; {_AGAIN}")
+                self._looked = time.monotonic()
+            left = max(0.0, min(until - time.monotonic(), _LOOK))
+            _, references = ray.wait(references, num_returns=len(references), timeout=left)
+            if not references or time.monotonic() >= until:
+                return references
+
     def _answer(self, ray: Any, reference: Any, round: int) -> Sum:
-        again = "resume the run, there or without --cluster"
-        while not ray.wait([reference], timeout=_LOOK)[0]:
-            if not _answers(self.address):
-                raise ClusterError(f"round {round}: the cluster at {self.address} no longer answers; {again}")
+        while self._waited(ray, [reference], _LOOK, f"round {round}"):
             if not any(node["Alive"] and node["Resources"].get("CPU", 0) >= 1 for node in ray.nodes()):
-                raise ClusterError(f"round {round}: the cluster at {self.address} has lost all its CPUs; {again}")
+                raise ClusterError(f"round {round}: the cluster at {self.address} has lost all its CPUs; {_AGAIN}")
         try:
             done: Sum = ray.get(reference)
         except RemoteError as error:
             raise ClusterError(
-                f"round {round}: a node that came later cannot do this work: {error}; {again}"
+                f"round {round}: a node that came later cannot do this work: {error}; {_AGAIN}"
             ) from error
         except ray.exceptions.RayError as error:
             raise ClusterError(
-                f"round {round}: the cluster at {self.address} lost a shard {_RETRIES + 1} times ({_line(error)}); {again}"
+                f"round {round}: the cluster at {self.address} lost a shard {_RETRIES + 1} times ({_line(error)}); {_AGAIN}"
             ) from error
         return done
 

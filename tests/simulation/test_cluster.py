@@ -235,6 +235,17 @@ def test_a_cluster_that_lost_all_its_nodes_ends_the_run_with_a_word_and_it_goes_
     assert fingerprint(again) == alone
 
 
+def test_a_head_that_no_longer_answers_ends_the_run_before_ray_ends_the_program(
+    nodes: Nodes, during: Callable[[int, Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_LOOK", 0.1)
+    during(20, lambda: monkeypatch.setattr(room, "_answers", lambda address: False))
+    with pytest.raises(
+        ClusterError, match=r"^round \d: the head at .* no longer answers; resume the run, there or without"
+    ):
+        list(many(nodes.address).rounds())
+
+
 def test_the_owner_named_at_a_fault_is_the_one_that_one_process_would_have_named(nodes: Nodes) -> None:
     said = []
     for given in ({"workers": 1}, {"cluster": nodes.address}):
