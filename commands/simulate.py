@@ -65,6 +65,15 @@ def command(
             "--precision", help="What large products are computed in; half precision is for GPUs. Claims stay."
         ),
     ] = Precision.float32,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="HOST:PORT",
+            show_default=False,
+            help="Head of a Ray cluster whose CPUs train owners, e.g. 10.0.0.5:6379. Changes no bit of the result.",
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -87,7 +96,7 @@ def command(
     folder = find(configuration, out, set=changes)
     again = reproduction(configuration, seed, settings, engine, device, precision)
     options: dict[str, Any] = {"seed": seed, "set": changes, "engine": engine.value, "device": device}
-    options |= {"workers": workers, "precision": precision.value, "resume": resume}
+    options |= {"workers": workers, "precision": precision.value, "cluster": cluster, "resume": resume}
     with Progress(quiet) as progress:
         try:
             with Traced(folder.path):

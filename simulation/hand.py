@@ -1,4 +1,4 @@
-"""Hand: a further process of a simulation, which trains the groups that it is given and leaves their sums in shared memory.
+"""Hand: a further process of a simulation, which trains the shards that it is given and leaves their sums in shared memory.
 
 It reads orders from one pipe until that ends: with the simulation, however the simulation ends.
 """
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import numpy as np
 import torch
@@ -19,55 +19,71 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..client.worker import Plan, agreed
-from ..privacy.entropy import Entropy
-from ..strategies.learner import Learner
 from ..strategies.messages import Recipe, Request
 from ..tasks.examples import Examples
-from .engines.engine import Engine
-from .population import Population
+from .craft import FAULTS, Craft
+from .population import FlatShares, Population
 from .region import Place, Region
+from .shards import Shard, shard_total
 from .work import Work
 
-# What code of one's own may raise; anything else ends the process with its last words.
-FAULTS = (
-    ArithmeticError, AttributeError, ImportError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
-)  # fmt: skip
+Kept: TypeAlias = Mapping[int, NDArray[np.float32]]  # what owners remember between rounds
+Owners: TypeAlias = tuple[tuple[int, ...], ...]  # of a shard, group by group
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a hand works with all the time, and where the tensors that everybody sees lie."""
+    """Where the tensors that everybody sees lie: data and shares for good, the model for a round, sums on their way."""
 
     size: int
     inputs: Place
     targets: Place
+    rows: Place
+    firsts: Place
     weights: Place
     broadcast: Place
     slots: tuple[Place, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Craft:
-    """The objects that a hand trains with; they travel by themselves, because they may need code that it cannot find."""
+class Opening:
+    """What all shards of a round have in common; the model lies in its place by then."""
 
-    engine: Engine
-    learner: Learner
-    entropy: Entropy = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One group: its owners, where their examples stand in the training data, what they remember, where the sum goes."""
-
-    number: int
-    slot: int
     run: str
     round: int
     attempt: int
     recipe: Recipe
-    owners: tuple[int, ...]
-    shares: tuple[NDArray[np.int64], ...] = field(repr=False)
-    memories: Mapping[int, NDArray[np.float32]] = field(repr=False)
+
+    @classmethod
+    def of(cls, request: Request) -> Opening:
+        """What a request has in common with all others of its round."""
+        return cls(request.run, request.round, request.attempt, request.recipe)
+
+    def shard(self, owners: Owners, weights: Tensor, broadcast: Tensor) -> Shard:
+        """The requests of these groups of owners."""
+        common = (self.run, self.round, self.attempt)
+        return [[Request(*common, owner, self.recipe, weights, broadcast) for owner in group] for group in owners]
+
+
+def owners_of(shard: Shard) -> Owners:
+    """Whom a shard asks."""
+    return tuple(tuple(request.owner for request in group) for group in shard)
+
+
+def kept_by(owners: Owners, memories: Mapping[int, Tensor]) -> Kept:
+    """What these owners remember."""
+    return {owner: memories[owner].numpy() for group in owners for owner in group if owner in memories}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One shard: its owners, what they remember, where its sum goes; `opening` with a hand's first one of a round."""
+
+    opening: Opening | None
+    number: int
+    slot: int
+    owners: Owners
+    memories: Kept = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +92,7 @@ class Done:
 
     number: int
     summed: bool
-    memories: Mapping[int, NDArray[np.float32]] = field(default_factory=dict, repr=False)
+    memories: Kept = field(default_factory=dict, repr=False)
 
 
 @dataclass(slots=True)
@@ -86,10 +102,18 @@ class Bench:
     start: Start
     craft: Craft
     region: Region
+    population: Population = field(init=False, repr=False)
+    _opening: Opening | None = None
     _last: tuple[Recipe, Plan] | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        at, start = self.region.tensor, self.start
+        shares = FlatShares(at(start.rows).numpy(), at(start.firsts).numpy())
+        self.population = shares.population(Examples(at(start.inputs), at(start.targets)))
+
     def done(self, order: Order) -> Done:
-        """Train one group. A fault is not described: who gave the order meets the same one when it tries itself."""
+        """Train one shard. A fault is not described: who gave the order meets the same one when it tries itself."""
+        self._opening = order.opening or self._opening
         memories = {owner: torch.from_numpy(kept) for owner, kept in order.memories.items()}
         try:
             total = self._total(order, memories)
@@ -102,18 +126,15 @@ class Bench:
         return Done(order.number, True, {owner: kept.numpy() for owner, kept in memories.items()})
 
     def _total(self, order: Order, memories: dict[int, Tensor]) -> Tensor:
+        if self._opening is None:
+            raise RuntimeError("an order before the round that it belongs to")
         weights, broadcast = self.region.tensor(self.start.weights), self.region.tensor(self.start.broadcast)
-        group = [
-            Request(order.run, order.round, order.attempt, owner, order.recipe, weights, broadcast)
-            for owner in order.owners
-        ]
-        if self._last is None or self._last[0] != order.recipe:
-            self._last = order.recipe, agreed(group[0], self.craft.learner)
-        training = Examples(self.region.tensor(self.start.inputs), self.region.tensor(self.start.targets))
-        held = dict(zip(order.owners, order.shares, strict=True))
-        population = Population(training, held)  # type: ignore[arg-type]  # engines look owners up by number alone
-        work = Work(population, self.craft.engine, self.craft.learner, self.craft.entropy)
-        return work.total(self._last[1], group, memories)
+        shard = self._opening.shard(order.owners, weights, broadcast)
+        recipe = self._opening.recipe
+        if self._last is None or self._last[0] != recipe:
+            self._last = recipe, agreed(shard[0][0], self.craft.learner)
+        work = Work(self.population, self.craft.engine, self.craft.learner, self.craft.entropy)
+        return shard_total(work, self._last[1], shard, memories)
 
 
 def main() -> NoReturn:

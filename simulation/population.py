@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..config import ConfigError
 from ..privacy.entropy import Entropy
@@ -49,6 +50,31 @@ class Population:
     def sizes(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Number of examples of every owner: known to the simulator only."""
         return np.array([len(share) for share in self.shares], dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class FlatShares:
+    """All shares in two arrays that travel as they are: share k is `rows[firsts[k]:firsts[k + 1]]`, and nothing else is
+    asked of them.
+    """
+
+    rows: NDArray[np.int64]
+    firsts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, shares: Shares) -> FlatShares:
+        """The same shares."""
+        firsts = np.zeros(len(shares) + 1, dtype=np.int64)
+        np.cumsum([len(share) for share in shares], out=firsts[1:])
+        rows = np.concatenate([np.asarray(share, dtype=np.int64) for share in shares] or [firsts[:0]])
+        return cls(rows, firsts)
+
+    def __getitem__(self, owner: int) -> NDArray[np.int64]:
+        return self.rows[self.firsts[owner] : self.firsts[owner + 1]]
+
+    def population(self, training: Examples) -> Population:
+        """The owners of `training` with these shares, for whoever only trains them."""
+        return Population(training, self)  # type: ignore[arg-type]  # engines look owners up by number alone
 
 
 @dataclass(frozen=True, slots=True)

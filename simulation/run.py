@@ -31,12 +31,14 @@ from ..tasks.evaluation import evaluate, owner_means, per_example
 from ..tasks.metrics import worst_decile
 from ..tasks.task import Task, initial
 from .circle import SimulatedRoster
+from .cluster import Cluster, joined
 from .curves import curves
 from .engines.planner import AUTO, chosen_engine
 from .population import Availability, Population, dealt
 from .result import RoundRow, Run, Timing
 from .team import Team, processors
 from .transport import InMemory, SimulationError, Vectorised
+from .work import Work
 
 _CHECKPOINT_EVERY = 5.0  # seconds between checkpoints; one is also written at every interruption
 
@@ -150,6 +152,8 @@ class Simulation:
         team = self.transport.team if isinstance(self.transport, Vectorised) else None
         if team is None:
             return "1"
+        if isinstance(team, Cluster):
+            return str(team)
         return (
             f"{team.most}" if team.at_once else f"1, and up to {team.most} once rounds are long enough to pay for them"
         )
@@ -250,6 +254,7 @@ def prepare(
     device: str = "auto",
     workers: int | None = None,
     precision: str = "float32",
+    cluster: str | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
     task: Task | None = None,
@@ -259,14 +264,22 @@ def prepare(
 
     `workers`: how many processes train owners, which changes no bit of the result; None is one for each processor, from
     the round on from which they pay. `precision`: what large products are computed in, float32, bfloat16 or float16; it is
-    part of the engine's name in everything that is kept. `task`: what the configuration's task names, where it was looked up
-    before (see `build`). `afforded`: how many rounds are run; a study, which is to show what lies beyond a budget, runs all
-    of them.
+    part of the engine's name in everything that is kept. `cluster`: HOST:PORT of the head of a Ray cluster that trains owners
+    instead, to the same bits. `task`: what the configuration's task names, where it was looked up before (see `build`).
+    `afforded`: how many rounds are run; a study, which is to show what lies beyond a budget, runs all of them.
 
-    Raises `ConfigError` for what cannot be run soundly, `CheckpointError` for a checkpoint that cannot be gone on from.
+    Raises `ConfigError` for what cannot be run soundly, `CheckpointError` for a checkpoint that cannot be gone on from,
+    `ClusterError` for a cluster that cannot do the work.
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"workers = {workers}: give at least 1, or leave it out")
+    if cluster is not None and (workers is not None or engine == "in-memory"):
+        other = "--engine in-memory" if workers is None else f"--workers {workers}"
+        raise ConfigError(
+            f"--cluster {cluster} with {other}: the nodes of a cluster run an engine, on all their CPUs; leave one out"
+        )
+    if cluster is not None and device == "auto":
+        device = "cpu"
     config, folder = config_of(source, set)
     federation = build(config, folder, task)
     entropy = SeededEntropy(seed)
@@ -314,7 +327,10 @@ def prepare(
     coordinator = Coordinator(federation, transport, ledger, entropy, name, total, protocol=protocol)
     progress = coordinator.start(weights) if found is None else restored(found)
     processes = processors() if workers is None else workers
-    if processes > 1 and isinstance(transport, Vectorised):
+    if cluster is not None and isinstance(transport, Vectorised):
+        transport.team = joined(cluster, Work(population, transport.engine, learner, entropy))
+        notes = [*notes, *transport.team.notes]
+    elif processes > 1 and isinstance(transport, Vectorised):
         transport.team = Team(processes, total - progress.round, workers is not None)
     simulation = Simulation(
         federation, seed, chosen, total, population, coordinator, ledger, transport, progress, checkpoint, notes=notes,

@@ -1,26 +1,22 @@
-"""Team: the processes that share a simulation's groups, this one and its further hands.
+"""Team: the processes that share a simulation's shards, this one and its further hands.
 
-Groups and the order in which their sums are added depend on the work alone, and a sum has the same bits in every process.
+Shards and the order in which their sums are added depend on the work alone, and a sum has the same bits in every process.
 So the result does not depend on how many there are, on who trains what, or on when the hands come: unless their number was
 asked for, they are called in once the rounds to come are long enough to pay for their start.
 """
 
 from __future__ import annotations
 
-import io
 import os
-import pickle
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from types import FunctionType
-from typing import IO, Any
+from typing import IO
 
 import torch
 from torch import Tensor
@@ -28,8 +24,11 @@ from torch import Tensor
 from ..client.worker import Plan
 from ..strategies.algorithm import Algorithm
 from ..strategies.messages import Request
-from .hand import FAULTS, Craft, Done, Order, Start
+from .craft import Craft, CraftError, packed
+from .hand import Done, Opening, Order, Start, kept_by, owners_of
+from .population import FlatShares
 from .region import Region, laid_out
+from .shards import Shard, alike, shard_total, tried
 from .work import Work
 
 _START = 4.0  # seconds of a processor until a hand is ready
@@ -45,13 +44,14 @@ class TeamError(RuntimeError):
 
 @dataclass(slots=True, eq=False)
 class _Hand:
-    """One further process; `asked` are the groups that it has and has not answered."""
+    """One further process; `asked` are the shards that it has and has not answered."""
 
     process: subprocess.Popen[bytes]
     connection: Connection
     errors: IO[bytes]
     ready: bool = False
     asked: int = 0
+    told: Opening | None = None  # the round that it knows of
 
     def close(self) -> None:
         self.connection.close()
@@ -83,28 +83,26 @@ class Team:
         """How many processes take part now."""
         return 1 + sum(hand.ready for hand in self._hands)
 
-    def totals(
-        self, work: Work, plan: Plan, groups: Sequence[Sequence[Request]], memories: dict[int, Tensor]
-    ) -> Iterator[Tensor]:
-        """The sums of the groups in their order; each is to be used before the next is asked for.
+    def totals(self, work: Work, plan: Plan, shards: Sequence[Shard], memories: dict[int, Tensor]) -> Iterator[Tensor]:
+        """The sums of the shards in their order; each is to be used before the next is asked for.
 
         Raises what `Work.total` raises, at the same group; `TeamError` for a hand that ended.
         """
         began = self.clock()
-        if not self._hands and not self._over and len(groups) > 1 and self._pays(len(groups)):
-            self._call(work, plan, groups[0][0])
+        if not self._hands and not self._over and len(shards) > 1 and self._pays(len(shards)):
+            self._call(work, plan, shards[0][0][0])
         self._greet()
-        if self.size > 1 and len(groups) > 1 and self._alike(groups, plan):
+        if self.size > 1 and len(shards) > 1 and self._alike(shards, plan):
             whole = False
             try:
-                yield from self._shared(work, plan, groups, memories)
+                yield from self._shared(work, plan, shards, memories)
                 whole = True
             finally:
-                if not whole:  # the hands may still be at this round's groups
+                if not whole:  # the hands may still be at this round's shards
                     self.close()
         else:
-            for group in groups:
-                yield work.total(plan, group, memories)
+            for shard in shards:
+                yield shard_total(work, plan, shard, memories)
         self.rounds -= 1
         self._took = self.clock() - began
 
@@ -116,8 +114,8 @@ class Team:
             self._region.close()
         self._hands, self._region, self._start, self._over = [], None, None, False
 
-    def _pays(self, groups: int) -> bool:
-        processes = min(self.most, groups)
+    def _pays(self, shards: int) -> bool:
+        processes = min(self.most, shards)
         saved = self._took * self.rounds * (1 - 1 / max(1, processes))
         if processes < 2 or not (self.at_once or saved > 2 * _START):
             self.why = f"the rounds to come take {self._took * self.rounds:.0f} s: too little for more processes"
@@ -133,20 +131,23 @@ class Team:
         if os.name != "posix":
             self.why = "this system hands no memory from process to process"
             return
-        craft, folders = _pickled(Craft(work.engine, work.learner, work.entropy))
-        if isinstance(craft, str):
-            self.why = craft
+        try:
+            craft = packed(Craft(work.engine, work.learner, work.entropy))
+        except CraftError as error:
+            self.why = str(error)
             return
         training, total = work.population.training, plan.pipeline.empty()
-        held = [training.inputs, training.targets, request.weights, request.broadcast]
+        shares = FlatShares.of(work.population.shares)
+        kept = [training.inputs, training.targets, torch.from_numpy(shares.rows), torch.from_numpy(shares.firsts)]
+        held = [*kept, request.weights, request.broadcast]
         slots = [(tuple(total.shape), total.dtype)] * (_SLOTS * self.most)
         places, size = laid_out([*((tuple(each.shape), each.dtype) for each in held), *slots])
         try:
             self._region = Region.new(size)
-            for each, place in zip(held[:2], places, strict=False):
+            for each, place in zip(kept, places, strict=False):
                 self._region.tensor(place).copy_(each)
-            inputs, targets, weights, broadcast, *room = places
-            self._start = Start(size, inputs, targets, weights, broadcast, tuple(room))
+            inputs, targets, rows, firsts, weights, broadcast, *room = places
+            self._start = Start(size, inputs, targets, rows, firsts, weights, broadcast, tuple(room))
             for _ in range(self.most - 1):
                 self._hands.append(_started(self._region))
         except OSError as error:
@@ -155,9 +156,9 @@ class Team:
             return
         for hand in self._hands:
             try:
-                hand.connection.send([*sys.path, *folders])
+                hand.connection.send([*sys.path, *craft.folders])
                 hand.connection.send(self._start)
-                hand.connection.send_bytes(craft)
+                hand.connection.send_bytes(craft.content)
             except ConnectionError:
                 raise TeamError(self._ended(hand)) from None
         self.why = "as many as there are"
@@ -174,41 +175,41 @@ class Team:
                 return
             hand.ready = True
 
-    def _alike(self, groups: Sequence[Sequence[Request]], plan: Plan) -> bool:
+    def _alike(self, shards: Sequence[Shard], plan: Plan) -> bool:
         """Whether all requests of the round carry the one model, of the size that there is room for."""
-        first, start = groups[0][0], self._start
+        first, start = shards[0][0][0], self._start
         if start is None or plan.pipeline.empty().shape != start.slots[0].shape:
             return False
         if first.weights.shape != start.weights.shape or first.broadcast.shape != start.broadcast.shape:
             return False
-        return all(r.weights is first.weights and r.broadcast is first.broadcast for group in groups for r in group)
+        return alike(shards)
 
-    def _shared(
-        self, work: Work, plan: Plan, groups: Sequence[Sequence[Request]], memories: dict[int, Tensor]
-    ) -> Iterator[Tensor]:
+    def _shared(self, work: Work, plan: Plan, shards: Sequence[Shard], memories: dict[int, Tensor]) -> Iterator[Tensor]:
         """Sums by whoever is free, handed out in order; at most as many wait as there are slots."""
         region, start = self._region, self._start
         if region is None or start is None:
             raise TeamError("hands without shared memory; start the simulation again")
-        region.tensor(start.weights).copy_(groups[0][0].weights)
-        region.tensor(start.broadcast).copy_(groups[0][0].broadcast)
+        first = shards[0][0][0]
+        region.tensor(start.weights).copy_(first.weights)
+        region.tensor(start.broadcast).copy_(first.broadcast)
         hands = [hand for hand in self._hands if hand.ready]
+        opening = Opening.of(first)
         remembers = type(plan.algorithm).contribute is not Algorithm.contribute
         # Memories may be larger than a pipe holds: a second order on its way to a hand that answers would block both.
         depth = 1 if remembers else 2
         made: dict[int, Tensor | None] = {}
         given = taken = 0
-        while taken < len(groups):
+        while taken < len(shards):
             if taken in made:
                 part = made.pop(taken)
-                yield work.total(plan, groups[taken], memories) if part is None else part
+                yield shard_total(work, plan, shards[taken], memories) if part is None else part
                 taken += 1
                 continue
-            limit = min(len(groups), taken + len(start.slots))
+            limit = min(len(shards), taken + len(start.slots))
             for hand in (each for times in range(depth) for each in hands if each.asked == times):
-                spare = hand.asked == 0 or len(groups) - given > len(hands)
+                spare = hand.asked == 0 or len(shards) - given > len(hands)
                 if given < limit and spare:
-                    self._ask(hand, _order(given, groups[given], work, memories, len(start.slots)))
+                    self._ask(hand, opening, _order(given, shards[given], memories, len(start.slots)))
                     given += 1
             arrived = wait([hand.connection for hand in hands if hand.asked], 0 if given < limit else None)
             for hand in hands:
@@ -219,10 +220,12 @@ class Team:
                     )
                     memories.update({owner: torch.from_numpy(kept) for owner, kept in done.memories.items()})
             if not arrived and given < limit:
-                made[given] = _tried(work, plan, groups[given], memories)
+                made[given] = tried(work, plan, shards[given], memories)
                 given += 1
 
-    def _ask(self, hand: _Hand, order: Order) -> None:
+    def _ask(self, hand: _Hand, opening: Opening, order: Order) -> None:
+        if hand.told is not opening:  # in one message: each wakes the hand, on a processor that this one may be using
+            hand.told, order = opening, replace(order, opening=opening)
         try:
             hand.connection.send(order)
         except ConnectionError:
@@ -232,7 +235,7 @@ class Team:
     def _answer(self, hand: _Hand) -> Done:
         done = self._heard(hand)
         if not isinstance(done, Done):
-            raise TeamError(f"a process answered {type(done).__name__} to a group; start the simulation again")
+            raise TeamError(f"a process answered {type(done).__name__} to a shard; start the simulation again")
         hand.asked -= 1
         return done
 
@@ -263,25 +266,9 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
-def _tried(work: Work, plan: Plan, group: Sequence[Request], memories: dict[int, Tensor]) -> Tensor | None:
-    """The sum of a group before its turn; None, and nothing remembered, where it fails: it is tried again in its turn,
-    so that the fault that is told is the one that one process alone would have met first."""
-    kept = dict(memories)
-    try:
-        total = work.total(plan, group, kept)
-    except FAULTS:
-        return None
-    memories.update(kept)
-    return total
-
-
-def _order(number: int, group: Sequence[Request], work: Work, memories: dict[int, Tensor], slots: int) -> Order:
-    first, owners = group[0], tuple(request.owner for request in group)
-    shares = tuple(work.population.shares[owner] for owner in owners)
-    kept = {owner: memories[owner].numpy() for owner in owners if owner in memories}
-    return Order(
-        number, number % slots, first.run, first.round, first.attempt, first.recipe, owners, shares, kept
-    )  # fmt: skip
+def _order(number: int, shard: Shard, memories: dict[int, Tensor], slots: int) -> Order:
+    owners = owners_of(shard)
+    return Order(None, number, number % slots, owners, kept_by(owners, memories))
 
 
 def _started(region: Region) -> _Hand:
@@ -301,29 +288,3 @@ def _started(region: Region) -> _Hand:
     finally:
         theirs.close()
     return _Hand(process, mine, errors)
-
-
-def _pickled(craft: Craft) -> tuple[bytes | str, list[str]]:
-    """`craft` as bytes and the folders that its code may lie in; or why another process could not have it."""
-    modules: set[str] = set()
-
-    class Noting(pickle.Pickler):
-        def reducer_override(self, value: Any) -> Any:
-            if isinstance(value, type | FunctionType):
-                modules.add(value.__module__)
-            return NotImplemented
-
-    out = io.BytesIO()
-    try:
-        Noting(out).dump(craft)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        return f"the task is not to be handed to another process ({error})", []
-    if "__main__" in modules:
-        return "the task's code stands in the script or notebook itself; put it in a module for more processes", []
-    folders = []
-    for name in sorted({module.partition(".")[0] for module in modules}):
-        file = getattr(sys.modules.get(name), "__file__", None)
-        if file is not None:
-            path = Path(file)
-            folders.append(str(path.parent.parent if path.name == "__init__.py" else path.parent))
-    return out.getvalue(), [folder for folder in dict.fromkeys(folders) if folder not in sys.path]

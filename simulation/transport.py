@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from ..client.turn import Turn
@@ -16,8 +15,10 @@ from ..strategies.learner import Learner
 from ..strategies.messages import Recipe, Reply, Request, reply_from
 from ..strategies.steps import Asked, Step, asked_in
 from .circle import SimulatedRoster
+from .cluster import Cluster
 from .engines.engine import Engine
 from .population import Availability, Population
+from .shards import added, shard_total, sharded
 from .team import Team
 from .work import SimulationError as SimulationError
 from .work import Work, stop_at_fault
@@ -99,7 +100,7 @@ class Vectorised:
     entropy: Entropy = field(repr=False)
     availability: Availability = field(default_factory=Availability)
     memories: dict[int, Tensor] = field(default_factory=dict, repr=False)
-    team: Team | None = field(default=None, repr=False)  # further processes to share the groups with
+    team: Team | Cluster | None = field(default=None, repr=False)  # who else trains shards
     _last: tuple[tuple[Recipe, int, int], Plan] | None = field(default=None, repr=False)
 
     def gather(self, requests: Sequence[Asked], deadline: float) -> list[Reply]:
@@ -110,18 +111,14 @@ class Vectorised:
             return []
         first = present[0]
         plan = self._agreed(first)
-        groups = self.engine.groups(plan, present, self.population)
+        shards = sharded(self.engine.groups(plan, present, self.population))
         work = Work(self.population, self.engine, self.learner, self.entropy)
         if self.team is None:
-            totals: Iterator[Tensor] = (work.total(plan, group, self.memories) for group in groups)
+            totals: Iterator[Tensor] = (shard_total(work, plan, shard, self.memories) for shard in shards)
         else:
-            totals = self.team.totals(work, plan, groups, self.memories)
-        total: Tensor | None = None
-        for part in totals:  # one after the other in the order of groups, whoever made them: the same bits
-            total = part.clone() if total is None else total.add_(part)
+            totals = self.team.totals(work, plan, shards, self.memories)
         ring = plan.pipeline.final.ring
-        if total is not None and ring is not None:
-            total = torch.remainder(total, 1 << ring)
+        total = added(totals, ring)
         owners = tuple(request.owner for request in present)
         return [Reply(first.run, first.round, first.attempt, owners, "ok", total, ring)]
 

@@ -87,7 +87,7 @@ def test_the_table_knows_every_error_class_of_the_package() -> None:
     folder = Path(tacit.__file__).parent
     # These never leave the layer that raises them: they become one of the others, or concern the wire.
     inner = {"CodecError", "EntropyError", "NoiseError", "EntryError", "HoursError", "GoneError", "UpdatesError"}
-    inner |= {"_UnknownEventError", "LineError", "ModelFileError"}
+    inner |= {"_UnknownEventError", "LineError", "ModelFileError", "CraftError", "RemoteError"}
     known = {name.rpartition(".")[2] for name in CODES}
     for room in ("privacy", "tasks", "strategies", "server", "client", "simulation", "commands"):
         for path in (folder / room).rglob("*.py"):
