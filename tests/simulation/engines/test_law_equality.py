@@ -20,6 +20,7 @@ from tacit.simulation.engines.low_rank import LowRank
 from tacit.simulation.engines.plain import PlainLoop
 from tacit.simulation.engines.planner import ENGINES
 from tacit.simulation.engines.stacked import Stacked
+from tacit.simulation.engines.vmapped import Vmapped
 from tacit.simulation.population import Population
 from tacit.strategies.federation import learner_for
 from tacit.strategies.learner import Learner
@@ -117,8 +118,9 @@ def test_every_engine_that_accepts_gives_what_the_plain_loop_gives(task: str, so
     linear = task.endswith(("softmax", "logistic", "mlp"))
     example = SOLVERS[solver]["use"] in ("clipped-gradient", "dp-sgd")
     fast = ["example-level"] if example else ["stacked"] if solver == "adam" else ["low-rank", "stacked"]
+    unlike = example and task == "digits cnn"  # convolutions hold what trains, and only Opacus forms their gradients
     read = linear or (task.endswith("cnn") and not example)
-    assert took == [*(fast if read else []), "plain-loop"]
+    assert took == [*(fast if read else []), *([] if unlike else ["vmapped"]), "plain-loop"]
 
 
 MODELS: dict[str, Any] = {
@@ -172,7 +174,9 @@ def test_every_chain_and_every_part_of_it_that_trains(model: str, frozen: str, s
     plan, _ = asked(learner, SOLVERS[solver], len(population))
     engines = [engine for engine in ENGINES[:-1] if engine.accepts(plan, learner, population) is None]
     refused = model == "inplace" and solver in ("clipped-gradient", "dp-sgd")  # as Opacus does
-    assert len(engines) == (0 if refused else 2 if solver == "momentum and decay" else 1)
+    fast = {"momentum and decay": ["low-rank", "stacked"], "adam": ["stacked"]}.get(solver, ["example-level"])
+    expected = [] if refused else [*fast, *([] if model == "inplace" else ["vmapped"])]
+    assert [engine.name for engine in engines] == expected
     for engine in engines:
         assert_close(engine, learner, SOLVERS[solver], population)
 
@@ -290,11 +294,13 @@ def test_any_sizes_and_paces(
     assert learner is not None
     solver = {"lr": 0.2, "batch": batch, "epochs": pace[0], "steps": pace[1], "momentum": momentum}
     solver |= {"use": "sgd", "weight_decay": decay} if mu is None else {"use": "prox", "weight_decay": decay, "mu": mu}
-    for engine in (LowRank(), Stacked()):
+    for engine in (LowRank(), Stacked(), Vmapped(), Vmapped(2)):
         assert_close(engine, learner, solver, dealt(made_up(70), sizes))
 
 
-@pytest.mark.parametrize("engine", [LowRank(3), Stacked(3), ExampleLevel(3), PlainLoop(3)], ids=lambda e: e.name)
+@pytest.mark.parametrize(
+    "engine", [LowRank(3), Stacked(3), ExampleLevel(3), Vmapped(3), PlainLoop(3)], ids=lambda e: e.name
+)
 def test_groups_deal_every_request_once_and_alike(engine: Engine) -> None:
     learner, population = learner_of("digits mlp"), dealt(task_of("digits mlp").training(), UNEVEN)
     solver = SOLVERS["clipped-gradient" if engine.name == "example-level" else "sgd"]
@@ -309,7 +315,7 @@ def test_groups_deal_every_request_once_and_alike(engine: Engine) -> None:
         assert flat == sorted(flat, reverse=True)
 
 
-@pytest.mark.parametrize("engine", [LowRank(), Stacked(), ExampleLevel()], ids=lambda e: e.name)
+@pytest.mark.parametrize("engine", [LowRank(), Stacked(), ExampleLevel(), Vmapped()], ids=lambda e: e.name)
 def test_an_owner_is_trained_alone_as_among_others_and_draws_its_own(engine: Engine) -> None:
     learner, population = learner_of("digits mlp"), dealt(task_of("digits mlp").training(), UNEVEN)
     solver = SOLVERS["dp-sgd" if engine.name == "example-level" else "sgd"]

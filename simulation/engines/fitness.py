@@ -1,0 +1,188 @@
+"""Fitness: whether a module can be run for many owners at once, and by which route, or the reason why not.
+
+Layers are looked at by kind first. Then the module is tried on made-up examples at slightly moved weights: mapped over single
+examples by `torch.func.vmap`, which refuses whatever looks at the numbers that pass, and by the route itself, whose
+gradients must be those that autograd finds for each example alone. `training` gives shapes and kinds only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from ...privacy.entropy import SeededEntropy
+from ...strategies.learner import Learner, per_example
+from ...strategies.local import SolverError, streams_of
+from ...tasks.examples import Examples
+from .chain import hooked
+from .functional import Functional
+from .layered import Layered, layered_of
+
+Route: TypeAlias = Layered | Functional
+
+_ERRORS = (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError, IndexError, KeyError, SolverError)
+_DRAWS = (nn.modules.dropout._DropoutNd, nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
+_CLOSE = 1e-4  # of the length of a gradient
+_tried: WeakKeyDictionary[Learner, dict[tuple[object, ...], Fit | str]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The way to run a module for a group, and how many numbers one example leaves for the backward pass."""
+
+    route: Route
+    kept: int
+
+
+def fit_of(learner: Learner, training: Examples) -> Fit | str:
+    """How the module of `learner` runs for a group, or in a line why it cannot; tried once for each learner."""
+    fault = _fault(learner.module)
+    if fault:
+        return fault
+    kinds = tuple((each.shape[1:], each.dtype) for each in (training.inputs, training.targets))
+    found = _tried.setdefault(learner, {})
+    if kinds not in found:
+        with learner.turn(streams_of(SeededEntropy(0), 0, 0)):
+            found[kinds] = _fit(learner, training)
+    return found[kinds]
+
+
+def _fault(module: nn.Module) -> str:
+    """The first layer that is unfit by its kind."""
+    for name, layer in module.named_modules():
+        where = f"{name or 'the model'} ({type(layer).__name__})"
+        found = hooked(layer)
+        if found:
+            return f"{where} {found}"
+        if isinstance(layer, _DRAWS):
+            return f"{where} draws random numbers"
+        if layer._buffers:
+            return f"{where} holds buffers"
+        if getattr(layer, "inplace", False):
+            return f"{where} works in place"
+        strange = next((p.dtype for p in layer.parameters(recurse=False) if p.dtype != torch.float32), None)
+        if strange is not None:
+            return f"{where} is {strange}"
+    return ""
+
+
+def _fit(learner: Learner, training: Examples) -> Fit | str:
+    generator = torch.Generator().manual_seed(0)
+    for count in (2, 3):
+        reason = _strays(learner, *_made_up(training, count, learner.device, generator))
+        if reason:
+            return reason
+    start = learner.weights()
+    weights = torch.stack([start + 0.1 * torch.rand(len(start), generator=generator) for _ in range(2)])
+    trial = _Trial(learner, weights.to(learner.device), *_made_up(training, 6, learner.device, generator))
+    layered = layered_of(learner)
+    if isinstance(layered, Layered) and trial.fault(layered) is None:
+        return Fit(layered, trial.kept)
+    functional = Functional(learner.module, learner.loss, learner.trainable.layout)
+    fault = trial.fault(functional)
+    return Fit(functional, trial.kept) if fault is None else fault
+
+
+def _strays(learner: Learner, inputs: Tensor, targets: Tensor) -> str | None:
+    """What keeps examples from being told apart; leaves the weights alone."""
+
+    def losses(some: Tensor, wanted: Tensor) -> Tensor:
+        return per_example(learner.loss, learner.module(some), wanted)
+
+    kept, before = inputs.clone(), torch.get_rng_state()
+    with torch.no_grad():
+        try:
+            together, again = losses(inputs, targets), losses(inputs, targets)
+            alone = torch.cat([losses(inputs[i : i + 1], targets[i : i + 1]) for i in range(len(inputs))])
+        except _ERRORS as error:
+            return f"it could not be tried ({_line(error)})"
+        if not torch.equal(before, torch.get_rng_state()):
+            return "it draws random numbers"
+        if not torch.equal(inputs, kept):
+            return "it overwrites its input"
+        if not torch.allclose(together, again, rtol=1e-5, atol=1e-6):
+            return "it remembers what it has seen"
+        if not torch.allclose(together, alone, rtol=1e-4, atol=1e-6):
+            return "it mixes the examples of a batch"
+        try:
+            mapped = torch.func.vmap(lambda one, wanted: losses(one[None], wanted[None])[0])(inputs, targets)
+        except _ERRORS as error:
+            return f"it cannot be mapped over examples ({_line(error)})"
+    return None if torch.allclose(mapped, alone, rtol=1e-4, atol=1e-6) else "mapped over examples it computes otherwise"
+
+
+class _Trial:
+    """Two owners with weights of their own and three examples each, and the gradients that autograd finds for them."""
+
+    __slots__ = ("alone", "inputs", "kept", "parts", "shared", "targets", "weights")
+
+    def __init__(self, learner: Learner, weights: Tensor, inputs: Tensor, targets: Tensor) -> None:
+        def gradients(vector: Tensor, first: int, last: int) -> Tensor:
+            singles = [Examples(inputs[i : i + 1], targets[i : i + 1]) for i in range(first, last)]
+            return torch.stack([learner.gradient(vector, single) for single in singles])
+
+        half = len(inputs) // 2
+        with _counted(learner) as kept:
+            gradients(weights[0], 0, 1)
+        self.kept = sum(kept.values())
+        self.weights, self.inputs, self.targets = weights, inputs, targets
+        self.parts = torch.tensor([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5]], device=inputs.device)
+        of_first = gradients(weights[0], 0, half)
+        self.shared = torch.cat([of_first, gradients(weights[0], half, 2 * half)])
+        self.alone = torch.cat([of_first, gradients(weights[1], half, 2 * half)])
+
+    def fault(self, route: Route) -> str | None:
+        """What `route` cannot do, or does otherwise."""
+        places = torch.arange(len(self.inputs), device=self.inputs.device)
+        for weights, expected in ((self.weights[0], self.shared), (self.weights, self.alone)):
+            sums = torch.einsum("kb,kbd->kd", self.parts, expected.view(*self.parts.shape, -1))
+            means = torch.zeros_like(sums)
+            try:
+                route.means(weights, self.inputs, self.targets, self.parts)(means, 1.0)
+                rows = route.rows(weights, self.inputs, self.targets)(places)
+            except _ERRORS as error:
+                return f"it cannot be run for several owners at once ({_line(error)})"
+            for found, wanted in ((means, sums), (rows, expected)):
+                if bool(((found - wanted).norm(dim=1) > _CLOSE * wanted.norm(dim=1) + 1e-6).any()):
+                    return "run for several owners at once it has other gradients"
+        return None
+
+
+@contextmanager
+def _counted(learner: Learner) -> Iterator[dict[int, int]]:
+    """The numbers in every tensor that is kept for a backward pass, by its place in memory; weights aside."""
+    weights = {parameter.data_ptr() for parameter in learner.module.parameters()}
+    found: dict[int, int] = {}
+    held: list[Tensor] = []  # so that no place is used twice
+
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage().data_ptr() not in weights:
+            found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes() // 4
+            held.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield found
+
+
+def _made_up(examples: Examples, count: int, device: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Inputs and targets of no meaning: numbers in [0, 1), or the symbols 0 and 1."""
+
+    def like(tensor: Tensor) -> Tensor:
+        shape = (count, *tensor.shape[1:])
+        if tensor.is_floating_point():
+            return torch.rand(shape, generator=generator).to(device)
+        return torch.randint(0, 2, shape, generator=generator).to(device)
+
+    return like(examples.inputs), like(examples.targets)
+
+
+def _line(error: Exception) -> str:
+    """The first sentence of an error."""
+    return (str(error) or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")[:160]

@@ -1,0 +1,397 @@
+"""Vmapped: which models it refuses and why, by which way it runs the others, and that each owner's work is its own."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tacit.client.worker import Plan, agreed
+from tacit.privacy.entropy import SeededEntropy
+from tacit.simulation.engines.engine import TOLERANCE
+from tacit.simulation.engines.fitness import Fit, fit_of
+from tacit.simulation.engines.functional import Functional
+from tacit.simulation.engines.layered import Layered
+from tacit.simulation.engines.plain import PlainLoop
+from tacit.simulation.engines.vmapped import Vmapped
+from tacit.simulation.population import Population
+from tacit.strategies.learner import Learner, Loss
+from tacit.strategies.messages import Recipe, Request
+from tacit.strategies.terms import Terms
+from tacit.tasks.examples import Examples
+from tacit.tasks.language import Lstm, Transformer
+from tacit.tasks.losses import cross_entropy
+from tacit.tasks.trainable import Trainable
+from torch import Tensor, nn
+
+ENTROPY = SeededEntropy(4)
+SIZES = [5, 0, 9, 2, 7]
+SGD = {"use": "sgd", "lr": 0.2, "batch": 3, "epochs": 2, "momentum": 0.5}
+CLIPPED = {"use": "clipped-gradient", "norm": 0.7, "denominator": 5.0}
+NOISED = {"use": "dp-sgd", "norm": 0.7, "noise_multiplier": 0.5, "rate": 0.5, "denominator": 4.0, "steps": 3, "lr": 0.3}
+
+
+class Net(nn.Module):
+    """Six numbers to four classes, by `hidden` in between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 5), nn.Linear(5, 4)
+
+    def forward(self, values: Tensor) -> Tensor:
+        outputs: Tensor = self.last(self.hidden(self.first(values)))
+        return outputs
+
+    def hidden(self, values: Tensor) -> Tensor:
+        return torch.tanh(values)
+
+
+class Branching(Net):
+    def hidden(self, values: Tensor) -> Tensor:
+        return values if values.sum() > 0 else -values
+
+
+class Reading(Net):
+    def hidden(self, values: Tensor) -> Tensor:
+        return values * float(values.max())
+
+
+class Centred(Net):
+    def hidden(self, values: Tensor) -> Tensor:
+        return values - values.mean(dim=0)
+
+
+class Drawing(Net):
+    def hidden(self, values: Tensor) -> Tensor:
+        return values + torch.randn_like(values)
+
+
+class Overwriting(Net):
+    def forward(self, values: Tensor) -> Tensor:
+        outputs: Tensor = super().forward(values.mul_(0.5))
+        return outputs
+
+
+class Counting(Net):
+    calls = 0
+
+    def hidden(self, values: Tensor) -> Tensor:
+        self.calls += 1
+        return values / self.calls
+
+
+class Detached(Net):
+    """Its gradient is not that of what it computes, in a way that depends on the batch."""
+
+    def hidden(self, values: Tensor) -> Tensor:
+        return values + (values - values.detach()) * values.detach().mean(dim=0)
+
+
+class Scaled(Net):
+    """Holds a parameter outside all layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.linspace(0.5, 1.5, 5))
+
+    def hidden(self, values: Tensor) -> Tensor:
+        return torch.tanh(values * self.scale)
+
+
+class Bare(Net):
+    """Takes its layer's weight without calling the layer."""
+
+    def hidden(self, values: Tensor) -> Tensor:
+        return torch.tanh(values @ self.first.weight @ self.first.weight.t())
+
+
+class Turned(Net):
+    """Puts the batch second on its way through a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.middle = nn.Linear(5, 5)
+
+    def hidden(self, values: Tensor) -> Tensor:
+        return self.middle(torch.stack([values, -values])).tanh().sum(dim=0)  # type: ignore[no-any-return]  # a Module's
+
+
+class Twice(Net):
+    """Calls one layer twice, with inputs of different shapes, and one never."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.middle, self.idle = nn.Linear(5, 5), nn.Linear(3, 3)
+        self.norm = nn.LayerNorm(5)
+
+    def hidden(self, values: Tensor) -> Tensor:
+        once = torch.tanh(self.middle(values))
+        both = self.middle(torch.stack([once, -once], dim=1)).sum(dim=1)
+        outputs: Tensor = self.norm(both)
+        return outputs
+
+
+class Tied(nn.Module):
+    """One table for the symbols that come and those that go (Press and Wolf 2017)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.mix, self.output = nn.Embedding(4, 6), nn.Linear(6, 6), nn.Linear(6, 4, bias=False)
+        self.output.weight = self.embed.weight
+
+    def forward(self, symbols: Tensor) -> Tensor:
+        outputs: Tensor = self.output(torch.tanh(self.mix(self.embed(symbols))))
+        return outputs
+
+
+class Padded(nn.Module):
+    """A symbol that has no gradient, a norm over two dimensions without a bias, and a loss of several positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(4, 6, padding_idx=0)
+        self.norm, self.output = nn.LayerNorm((3, 6), bias=False), nn.Linear(6, 4)
+
+    def forward(self, symbols: Tensor) -> Tensor:
+        outputs: Tensor = self.output(self.norm(self.embed(symbols)))
+        return outputs
+
+
+def hooked() -> nn.Module:
+    module = Net()
+    module.first.register_forward_hook(lambda layer, inputs, outputs: outputs * 2)
+    return module
+
+
+def mixing(outputs: Tensor, targets: Tensor) -> Tensor:
+    return cross_entropy(outputs, targets) / outputs.detach().square().mean()
+
+
+def learner(module: nn.Module, loss: Loss = cross_entropy, patterns: tuple[str, ...] | None = None) -> Learner:
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(0.4 * torch.randn(parameter.shape))
+    return Learner(module, loss, Trainable(module, patterns))
+
+
+def numbers(count: int = 60) -> Examples:
+    generator = torch.Generator().manual_seed(2)
+    inputs = torch.randn(count, 6, generator=generator)
+    return Examples(inputs, torch.randint(0, 4, (count,), generator=generator))
+
+
+def symbols(count: int = 60) -> Examples:
+    generator = torch.Generator().manual_seed(3)
+    drawn = torch.randint(0, 4, (count, 4), generator=generator)
+    return Examples(drawn[:, :3].clone(), drawn[:, 1:].clone())
+
+
+def dealt(training: Examples, sizes: list[int] = SIZES) -> Population:
+    order = np.random.default_rng(5).permutation(len(training))
+    return Population(training, np.split(order[: sum(sizes)], np.cumsum(sizes)[:-1]))
+
+
+def asked(model: Learner, solver: dict[str, Any], owners: int) -> tuple[Plan, list[Request]]:
+    terms = Terms({"use": "own"}, "tacit 0.1.0", "zero-out", {"use": "everyone"}, owners, 5)
+    recipe = Recipe(solver, {"use": "fedavg"}, (), 1, owners, terms)
+    start = model.weights() + 0.05 * torch.randn(model.dim, generator=torch.Generator().manual_seed(9))
+    requests = [Request("run", 1, 0, owner, recipe, start) for owner in range(owners)]
+    return agreed(requests[0], model), requests
+
+
+def reason(model: Learner, training: Examples, solver: dict[str, Any] = SGD) -> str | None:
+    return Vmapped().accepts(asked(model, solver, 2)[0], model, dealt(training))
+
+
+def assert_equal_to_the_plain_loop(model: Learner, training: Examples, solver: dict[str, Any]) -> None:
+    population, engine = dealt(training), Vmapped()
+    plan, requests = asked(model, solver, len(population))
+    assert engine.accepts(plan, model, population) is None
+    expected = PlainLoop().train(plan, model, requests, population, ENTROPY, {}).dense()
+    found = engine.train(plan, model, requests, population, ENTROPY, {}).dense()
+    lengths = expected.norm(dim=1)
+    assert bool((lengths > 0).any())
+    assert bool(((found - expected).norm(dim=1) <= TOLERANCE * lengths).all())
+
+
+REFUSED: dict[str, tuple[Any, Loss, str]] = {
+    "dropout": (lambda: nn.Sequential(nn.Linear(6, 4), nn.Dropout(0.1)), cross_entropy, r"1 \(Dropout\) draws random"),
+    "batch norm": (lambda: nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 4)), cross_entropy, "holds buffers"),
+    "batch norm without memory": (
+        lambda: nn.Sequential(nn.BatchNorm1d(6, track_running_stats=False), nn.Linear(6, 4)), cross_entropy,
+        "it mixes the examples of a batch|could not be tried",
+    ),
+    "a hook": (hooked, cross_entropy, r"first \(Linear\) has hooks"),
+    "in place": (lambda: nn.Sequential(nn.Linear(6, 4), nn.ELU(inplace=True)), cross_entropy, r"1 \(ELU\) works in place"),
+    "a branch on the data": (Branching, cross_entropy, "cannot be mapped over examples|mixes the examples"),
+    "a number taken out": (Reading, cross_entropy, "cannot be mapped over examples|mixes the examples"),
+    "mixed examples": (Centred, cross_entropy, "it mixes the examples of a batch"),
+    "mixed in the gradient alone": (Detached, cross_entropy, "other gradients"),
+    "noise": (Drawing, cross_entropy, "it draws random numbers"),
+    "an input overwritten": (Overwriting, cross_entropy, "it overwrites its input"),
+    "a memory": (Counting, cross_entropy, "it remembers what it has seen"),
+    "a loss that mixes": (Net, mixing, "it mixes the examples of a batch"),
+    "a mean for a loss": (Net, lambda z, y: cross_entropy(z, y).mean(), r"it could not be tried \(the task's loss has shape"),
+    "double precision in a frozen layer": (
+        lambda: nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 4).to(torch.float64).requires_grad_(False)), cross_entropy,
+        r"1 \(Linear\) is torch.float64",
+    ),
+    "a fused cell": (lambda: nn.LSTM(6, 4), cross_entropy, "could not be tried"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_trained_side_by_side_is_refused_with_a_reason_in_a_line(name: str) -> None:
+    make, loss, why = REFUSED[name]
+    model = learner(make(), loss)
+    before, state = model.weights(), torch.get_rng_state()
+    found = reason(model, numbers())
+    assert found is not None
+    assert re.search(why, found), found
+    assert "\n" not in found
+    assert len(found) < 250
+    assert torch.equal(model.trainable.flatten(model.module), before)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_branch_that_no_made_up_example_takes_is_found_all_the_same() -> None:
+    """Where the numbers decide is seen by who asks, not by trying: both ways of `Branching` here are the same function."""
+
+    class Asking(Net):
+        def hidden(self, values: Tensor) -> Tensor:
+            return values.tanh() if values.abs().sum() > 1e9 else torch.tanh(values)
+
+    found = reason(learner(Asking()), numbers())
+    assert found is not None
+    assert "data-dependent control flow" in found
+
+
+def test_what_owners_do_beyond_training_is_refused() -> None:
+    model = learner(Net())
+    plan, _ = asked(model, SGD, 2)
+    from dataclasses import replace
+
+    from tacit.strategies.scaffold import Scaffold
+
+    plan = replace(plan, algorithm=Scaffold(fraction=0.5))
+    assert Vmapped().accepts(plan, model, dealt(numbers())) == "Scaffold has owners do more than train"
+
+
+ROUTES: dict[str, tuple[Any, Any, type]] = {
+    "layers": (Net, numbers, Layered),
+    "a layer called twice": (Twice, numbers, Layered),
+    "tied weights": (Tied, symbols, Layered),
+    "padding": (Padded, symbols, Layered),
+    "lstm": (lambda: Lstm(4, 5), symbols, Layered),
+    "transformer": (lambda: Transformer(4, 3, 8, 2, 1), symbols, Layered),
+    "a parameter of its own": (Scaled, numbers, Functional),
+    "a weight without its layer": (Bare, numbers, Functional),
+    "the batch second": (Turned, numbers, Functional),
+    "attention of the library": (
+        lambda: nn.Sequential(nn.Embedding(4, 6), nn.TransformerEncoderLayer(6, 2, 8, 0.0, batch_first=True)),
+        symbols, str,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("solver", [SGD, {"use": "adam", "lr": 0.01, "batch": 4, "epochs": 2}], ids=["sgd", "adam"])
+@pytest.mark.parametrize("name", ROUTES)
+def test_every_way_gives_what_the_plain_loop_gives(name: str, solver: dict[str, Any]) -> None:
+    make, data, way = ROUTES[name]
+    model = learner(make())
+    fit = fit_of(model, data())
+    if way is str:
+        assert isinstance(fit, str)
+        return
+    assert isinstance(fit, Fit)
+    assert type(fit.route) is way
+    assert fit.kept > 0
+    assert_equal_to_the_plain_loop(model, data(), solver)
+
+
+@pytest.mark.parametrize("solver", [CLIPPED, NOISED], ids=["clipped-gradient", "dp-sgd"])
+@pytest.mark.parametrize("name", ROUTES)
+def test_example_level_takes_layers_that_share_nothing(name: str, solver: dict[str, Any]) -> None:
+    make, data, way = ROUTES[name]
+    model = learner(make())
+    if way is Layered and name != "tied weights":
+        if name != "a layer called twice":  # Opacus has no gradients for inputs of different shapes
+            assert_equal_to_the_plain_loop(model, data(), solver)
+    elif name != "attention of the library":  # which Opacus refuses before anybody asks
+        assert reason(model, data(), solver) is not None
+
+
+@pytest.mark.parametrize("patterns", [("embed.*",), ("*.bias",), ("output.*", "input.weight"), ("state.weight",)])
+@pytest.mark.parametrize("solver", [SGD, CLIPPED], ids=["sgd", "clipped-gradient"])
+def test_what_does_not_train_stays(patterns: tuple[str, ...], solver: dict[str, Any]) -> None:
+    model = learner(Lstm(4, 5), patterns=patterns)
+    before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
+    assert_equal_to_the_plain_loop(model, symbols(), solver)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.module.state_dict().items())
+    assert not any("forward" in vars(layer) for layer in model.module.modules())
+
+
+@pytest.mark.parametrize("solver", [SGD, CLIPPED, NOISED], ids=["sgd", "clipped-gradient", "dp-sgd"])
+@pytest.mark.parametrize("passing", [1 << 23, 1])
+def test_an_owner_is_trained_alone_as_among_others_and_again_to_the_bit(solver: dict[str, Any], passing: int) -> None:
+    model, population, engine = learner(Lstm(4, 5)), dealt(symbols()), Vmapped(passing=passing)
+    plan, requests = asked(model, solver, len(population))
+    together = engine.train(plan, model, requests, population, ENTROPY, {}).dense()
+    assert torch.equal(engine.train(plan, model, requests, population, ENTROPY, {}).dense(), together)
+    for place, request in enumerate(requests):
+        alone = engine.train(plan, model, [request], population, ENTROPY, {}).dense()[0]
+        assert float((alone - together[place]).norm()) <= TOLERANCE * float(alone.norm())
+    assert torch.equal(together[1], torch.zeros(model.dim)) == (solver is not NOISED)
+
+
+def test_owners_without_any_example_train_to_nothing() -> None:
+    model, population = learner(Lstm(4, 5)), dealt(symbols(), [0, 0])
+    for solver in (SGD, CLIPPED):
+        plan, requests = asked(model, solver, 2)
+        assert not Vmapped().train(plan, model, requests, population, ENTROPY, {}).dense().any()
+
+
+def test_the_verdict_depends_on_shapes_and_not_on_data() -> None:
+    model = learner(Lstm(4, 5))
+    fit = fit_of(model, symbols())
+    assert fit_of(model, Examples(torch.full((7, 3), 10**6), torch.full((7, 3), -1))) is fit  # no symbols of this model
+    other = fit_of(model, Examples(torch.zeros(2, 5, dtype=torch.int64), torch.zeros(2, 5, dtype=torch.int64)))
+    assert isinstance(other, Fit)
+    assert isinstance(fit, Fit)
+    assert other.kept > fit.kept
+
+
+def test_long_steps_and_large_models_are_left_to_the_plain_loop() -> None:
+    model, population = learner(Lstm(4, 5)), dealt(symbols())
+    full, _ = asked(model, {"use": "sgd", "lr": 0.1}, 2)
+    fit = fit_of(model, population.training)
+    assert isinstance(fit, Fit)
+    assert Vmapped().pays(full, model, population) is None
+    slow = Vmapped(passing=17 * fit.kept).pays(full, model, population)  # nine examples of two owners would be 18
+    assert slow is not None
+    assert slow.startswith(f"9 examples in a step leave {9 * fit.kept} numbers")
+    large = Vmapped(numbers=model.dim - 1).pays(full, model, population)
+    assert large == f"{model.dim} weights are too many to have side by side ({model.dim - 1})"
+
+
+def test_an_accelerator_takes_larger_groups() -> None:
+    assert Vmapped().on("cpu") == Vmapped()
+    assert Vmapped().on("cuda").group > Vmapped().group
+    assert Vmapped().on("cuda").passing > Vmapped().passing
+
+
+def test_nothing_slow_is_loaded_for_it() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, torch; from tacit.simulation.engines.fitness import fit_of; "
+        "from tacit.strategies.federation import learner_for; from tacit.tasks.catalogue import lookup; "
+        "[fit_of(learner_for(task, 1), task.training()) for task in (lookup('topics', None, context=4), "
+        "lookup('digits', None, model='cnn'))]; print('torch._dynamo' in sys.modules, 'sympy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["False", "False"]
