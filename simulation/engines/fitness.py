@@ -7,6 +7,7 @@ gradients must be those that autograd finds for each example alone. `training` g
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,21 +16,35 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import sdpa_kernel
 
 from ...privacy.entropy import SeededEntropy
+from ...privacy.local import LocalError, check_module
 from ...strategies.learner import Learner, per_example
 from ...strategies.local import SolverError, streams_of
 from ...tasks.examples import Examples
 from .chain import hooked
-from .functional import Functional
+from .functional import MAPPED_ATTENTION, Functional
 from .layered import Layered, layered_of
 
 Route: TypeAlias = Layered | Functional
+Kinds: TypeAlias = tuple[tuple[torch.Size, torch.dtype], ...]
 
-_ERRORS = (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError, IndexError, KeyError, SolverError)
+_ERRORS = (
+    RuntimeError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    SolverError,
+    UserWarning,
+)
 _DRAWS = (nn.modules.dropout._DropoutNd, nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
 _CLOSE = 1e-4  # of the length of a gradient
-_tried: WeakKeyDictionary[Learner, dict[tuple[object, ...], Fit | str]] = WeakKeyDictionary()
+_fits: WeakKeyDictionary[Learner, dict[Kinds, Fit | str]] = WeakKeyDictionary()
+_clippings: WeakKeyDictionary[Learner, dict[Kinds, str | None]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +60,31 @@ def fit_of(learner: Learner, training: Examples) -> Fit | str:
     fault = _fault(learner.module)
     if fault:
         return fault
-    kinds = tuple((each.shape[1:], each.dtype) for each in (training.inputs, training.targets))
-    found = _tried.setdefault(learner, {})
+    found, kinds = _fits.setdefault(learner, {}), _kinds(training)
     if kinds not in found:
         with learner.turn(streams_of(SeededEntropy(0), 0, 0)):
             found[kinds] = _fit(learner, training)
     return found[kinds]
+
+
+def unclippable(learner: Learner, training: Examples) -> str | None:
+    """Why an owner alone would refuse to clip this module's examples, and so a group has to; None where it would not."""
+    found, kinds = _clippings.setdefault(learner, {}), _kinds(training)
+    if kinds not in found:
+        parameters = learner.trainable.parameters(learner.module)
+        with learner.turn(streams_of(SeededEntropy(0), 0, 0)):
+            inputs, targets = _made_up(training, 2, learner.device, torch.Generator().manual_seed(0))
+            try:
+                check_module(learner.module, parameters, learner.loss, inputs, targets)
+                found[kinds] = None
+            except LocalError as error:
+                found[kinds] = _line(error)
+    return found[kinds]
+
+
+def _kinds(training: Examples) -> Kinds:
+    """What a verdict depends on: shape and type of an input and of a target."""
+    return tuple((each.shape[1:], each.dtype) for each in (training.inputs, training.targets))
 
 
 def _fault(module: nn.Module) -> str:
@@ -60,12 +94,10 @@ def _fault(module: nn.Module) -> str:
         found = hooked(layer)
         if found:
             return f"{where} {found}"
-        if isinstance(layer, _DRAWS):
+        if isinstance(layer, _DRAWS) and getattr(layer, "p", 1) != 0:
             return f"{where} draws random numbers"
-        if layer._buffers:
-            return f"{where} holds buffers"
-        if getattr(layer, "inplace", False):
-            return f"{where} works in place"
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            return f"{where} mixes the examples of a batch"
         strange = next((p.dtype for p in layer.parameters(recurse=False) if p.dtype != torch.float32), None)
         if strange is not None:
             return f"{where} is {strange}"
@@ -96,6 +128,7 @@ def _strays(learner: Learner, inputs: Tensor, targets: Tensor) -> str | None:
         return per_example(learner.loss, learner.module(some), wanted)
 
     kept, before = inputs.clone(), torch.get_rng_state()
+    buffers = [(name, buffer, buffer.clone()) for name, buffer in learner.module.named_buffers()]
     with torch.no_grad():
         try:
             together, again = losses(inputs, targets), losses(inputs, targets)
@@ -106,12 +139,16 @@ def _strays(learner: Learner, inputs: Tensor, targets: Tensor) -> str | None:
             return "it draws random numbers"
         if not torch.equal(inputs, kept):
             return "it overwrites its input"
+        changed = next((name for name, buffer, value in buffers if not torch.equal(buffer, value)), None)
+        if changed is not None:
+            return f"it remembers what it has seen, in {changed}"
         if not torch.allclose(together, again, rtol=1e-5, atol=1e-6):
             return "it remembers what it has seen"
         if not torch.allclose(together, alone, rtol=1e-4, atol=1e-6):
             return "it mixes the examples of a batch"
         try:
-            mapped = torch.func.vmap(lambda one, wanted: losses(one[None], wanted[None])[0])(inputs, targets)
+            with sdpa_kernel(MAPPED_ATTENTION), _unslowed():
+                mapped = torch.func.vmap(lambda one, wanted: losses(one[None], wanted[None])[0])(inputs, targets)
         except _ERRORS as error:
             return f"it cannot be mapped over examples ({_line(error)})"
     return None if torch.allclose(mapped, alone, rtol=1e-4, atol=1e-6) else "mapped over examples it computes otherwise"
@@ -144,14 +181,23 @@ class _Trial:
             sums = torch.einsum("kb,kbd->kd", self.parts, expected.view(*self.parts.shape, -1))
             means = torch.zeros_like(sums)
             try:
-                route.means(weights, self.inputs, self.targets, self.parts)(means, 1.0)
-                rows = route.rows(weights, self.inputs, self.targets)(places)
+                with _unslowed():
+                    route.means(weights, self.inputs, self.targets, self.parts)(means, 1.0)
+                    rows = route.rows(weights, self.inputs, self.targets)(places)
             except _ERRORS as error:
                 return f"it cannot be run for several owners at once ({_line(error)})"
             for found, wanted in ((means, sums), (rows, expected)):
                 if bool(((found - wanted).norm(dim=1) > _CLOSE * wanted.norm(dim=1) + 1e-6).any()):
                     return "run for several owners at once it has other gradients"
         return None
+
+
+@contextmanager
+def _unslowed() -> Iterator[None]:
+    """An operation that would be mapped by a loop over the owners is an error."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="There is a performance drop", category=UserWarning)
+        yield
 
 
 @contextmanager

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...strategies.learner import Loss, per_example
 from ...tasks.trainable import Slot
 from .layered import Rows
 from .moving import Add
+
+MAPPED_ATTENTION = SDPBackend.MATH  # products and a softmax; the fused kernels cannot be mapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +34,9 @@ class Functional:
         """Adds every owner's Σ parts·losses, differentiated."""
         owners = len(parts)
         leaves = self._leaves(weights, owners)
-        with torch.enable_grad():
+        with torch.enable_grad(), sdpa_kernel(MAPPED_ATTENTION):
             losses = self.losses()(leaves, *(each.view(*parts.shape, *each.shape[1:]) for each in (inputs, targets)))
-            found = torch.autograd.grad(losses, list(leaves.values()), parts, allow_unused=True)
+            found = torch.autograd.grad((losses * parts).sum(), list(leaves.values()), allow_unused=True)
 
         def add(into: Tensor, scale: float) -> None:
             for slot, gradient in zip(self.layout, found, strict=True):

@@ -70,7 +70,8 @@ class Layered:
         at_work = _AtWork(weights, len(inputs), [[] for _ in self.kinds])
         with torch.enable_grad(), self._replaced(at_work):
             losses = per_example(self.loss, self.module(inputs), targets)
-            torch.autograd.grad(losses, at_work.anchor, parts, allow_unused=True)
+            # Not grad(losses, …, parts): torch loads a symbolic algebra to look at the shape of `parts`.
+            torch.autograd.grad((losses * parts).sum(), at_work.anchor, allow_unused=True)
         return at_work.passed
 
     @contextmanager

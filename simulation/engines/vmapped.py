@@ -7,9 +7,10 @@ keeps apart what multiplies by weights; `functional.py` is the way for everythin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,12 +22,11 @@ from ...strategies.gradients import ClippedGradient, DpSgd
 from ...strategies.learner import Learner
 from ...strategies.local import streams_of
 from ...strategies.messages import Request
-from ...tasks.examples import Examples
 from ..population import Population
-from .batches import Batches, batches_of, sorted_groups
-from .clipping import clipped_gradients, dp_sgd
+from .batches import batches_of, sorted_groups
+from .clipping import Clipping
 from .engine import in_turn
-from .fitness import Fit, Route, fit_of
+from .fitness import Fit, fit_of, unclippable
 from .layered import Layered, shared
 from .moving import Moving, move_for, pace_for
 from .pace import Pace
@@ -62,7 +62,7 @@ class Vmapped:
             return "not everything that trains belongs to Linear, Embedding or LayerNorm, where examples have gradients"
         if example and shared(learner.module, learner.trainable):
             return "two layers share a parameter, and no example's gradient of it is in one place"
-        return None
+        return unclippable(learner, population.training) if example else None
 
     def pays(self, plan: Plan, learner: Learner, population: Population) -> str | None:
         """Half of what a batched step saves is the way from one operation to the next: where a step is long, nothing is won."""
@@ -94,14 +94,46 @@ class Vmapped:
         entropy: Entropy,
         memories: dict[int, Tensor],
     ) -> Updates:
-        fit = fit_of(learner, population.training)
+        fit, first = fit_of(learner, population.training), requests[0]
         if isinstance(fit, str):
             raise ValueError(f"{self.name} was given work that it does not accept: {fit}; ask accepts() first")
-        most = max(1, self._at_once(fit, _batch(plan, population)))
-        parts = [
-            _trained(fit, self.passing, plan, learner, some, population, entropy) for some in in_turn(requests, most)
-        ]
-        return Dense(torch.cat(parts) if len(parts) > 1 else parts[0])
+        with learner.turn(streams_of(entropy, first.round, first.owner, first.attempt)):
+            parts = [
+                self._trained(fit, plan, learner, some, population, entropy)
+                for some in in_turn(requests, max(1, self._at_once(fit, _batch(plan, population))))
+            ]
+        return Dense(torch.cat(parts))
+
+    def _trained(
+        self,
+        fit: Fit,
+        plan: Plan,
+        learner: Learner,
+        requests: Sequence[Request],
+        population: Population,
+        entropy: Entropy,
+    ) -> Tensor:
+        """The updates `[k, d]`, in the order of the requests."""
+        solver, pace, start = plan.solver, pace_for(plan), requests[0].weights.to(learner.device)
+        if isinstance(solver, ClippedGradient | DpSgd):
+            shares = [np.asarray(population.shares[request.owner], dtype=np.int64) for request in requests]
+            most = max(1, self._at_once(fit, 1))
+            clipping = Clipping(fit.route, population.resident(learner.device), shares, start, most)
+            if isinstance(solver, ClippedGradient):
+                return clipping.clipped_gradients(solver)
+            return clipping.dp_sgd(solver, [streams_of(entropy, r.round, r.owner, r.attempt) for r in requests])
+        if pace is None:
+            raise ValueError(f"{self.name} was given {type(solver).__name__}; ask accepts() first")
+        batches = batches_of(pace, requests, population, entropy, learner.device)
+        training, move, all_moving = (
+            population.resident(learner.device),
+            move_for(plan, pace),
+            Moving.of(start, len(requests)),
+        )
+        for t, step in enumerate(batches.steps):
+            moving = all_moving.first(step.shape[0])
+            move(moving, t, fit.route.means(moving.weights if t else start, *step.of(training), step.weights))
+        return all_moving.update[batches.rows]
 
 
 def _batch(plan: Plan, population: Population) -> int:
@@ -111,49 +143,3 @@ def _batch(plan: Plan, population: Population) -> int:
     if isinstance(plan.solver, DpSgd):
         return math.ceil(plan.solver.rate * largest)
     return largest if pace is None or pace.batch is None else min(pace.batch, largest)
-
-
-def _trained(
-    fit: Fit,
-    passing: int,
-    plan: Plan,
-    learner: Learner,
-    requests: Sequence[Request],
-    population: Population,
-    entropy: Entropy,
-) -> Tensor:
-    """The updates `[k, d]` on the CPU, in the order of the requests."""
-    first, solver, pace = requests[0], plan.solver, pace_for(plan)
-    start, most = first.weights.to(learner.device), max(1, passing // max(1, fit.kept))
-    with learner.turn(streams_of(entropy, first.round, first.owner, first.attempt)):
-        if isinstance(solver, ClippedGradient):
-            return clipped_gradients(fit.route, solver, start, requests, population, most)
-        if isinstance(solver, DpSgd):
-            return dp_sgd(fit.route, solver, start, requests, population, entropy, most)
-        if pace is None:
-            raise ValueError(f"vmapped was given {type(solver).__name__}; ask accepts() first")
-        batches = batches_of(pace, requests, population, entropy)
-        return _moved(fit.route, plan, pace, start, batches, population.training).cpu()
-
-
-def _moved(route: Route, plan: Plan, pace: Pace, start: Tensor, batches: Batches, training: Examples) -> Tensor:
-    """The updates `[k, d]` of plain descent, in the order of the requests."""
-    move, all_moving = move_for(plan, pace), Moving.of(start, len(batches.rows))
-    for t, (inputs, targets, parts) in enumerate(_loaded(batches, training, start.device)):
-        moving = all_moving.first(len(parts))
-        move(moving, t, route.means(moving.weights if t else start, inputs, targets, parts))
-    return all_moving.update.index_select(0, batches.rows.to(start.device))
-
-
-def _loaded(batches: Batches, training: Examples, device: torch.device) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Inputs `[k·b, …]`, targets and parts `[k, b]` of every step, on the device, brought there in one go."""
-    if not batches.steps:
-        return
-    rows = torch.cat([step.rows.flatten() for step in batches.steps]).to(training.inputs.device)
-    parts = torch.cat([step.weights.flatten() for step in batches.steps]).to(device)
-    inputs, targets = (each.index_select(0, rows).to(device) for each in (training.inputs, training.targets))
-    first = 0
-    for step in batches.steps:
-        last = first + step.rows.numel()
-        yield inputs[first:last], targets[first:last], parts[first:last].view(step.shape)
-        first = last
