@@ -16,7 +16,6 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import sdpa_kernel
 
 from ...privacy.entropy import SeededEntropy
 from ...privacy.local import LocalError, check_module
@@ -24,8 +23,9 @@ from ...strategies.learner import Learner, per_example
 from ...strategies.local import SolverError, streams_of
 from ...tasks.examples import Examples
 from .chain import hooked
-from .functional import MAPPED_ATTENTION, Functional
+from .functional import Functional, mappable
 from .layered import Layered, layered_of
+from .recurrent import unfit_for_unrolling
 
 Route: TypeAlias = Layered | Functional
 Kinds: TypeAlias = tuple[tuple[torch.Size, torch.dtype], ...]
@@ -94,8 +94,15 @@ def _fault(module: nn.Module) -> str:
         found = hooked(layer)
         if found:
             return f"{where} {found}"
+        fused = unfit_for_unrolling(layer)
+        if fused is not None:
+            return f"{where} {fused}"
         if isinstance(layer, _DRAWS) and getattr(layer, "p", 1) != 0:
             return f"{where} draws random numbers"
+        if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and (
+            layer.max_norm is not None or layer.scale_grad_by_freq or layer.sparse
+        ):
+            return f"{where} has max_norm, scale_grad_by_freq or sparse set"
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             return f"{where} mixes the examples of a batch"
         strange = next((p.dtype for p in layer.parameters(recurse=False) if p.dtype != torch.float32), None)
@@ -114,7 +121,7 @@ def _fit(learner: Learner, training: Examples) -> Fit | str:
     weights = torch.stack([start + 0.1 * torch.rand(len(start), generator=generator) for _ in range(2)])
     trial = _Trial(learner, weights.to(learner.device), *_made_up(training, 6, learner.device, generator))
     layered = layered_of(learner)
-    if isinstance(layered, Layered) and trial.fault(layered) is None:
+    if layered is not None and trial.fault(layered) is None:
         return Fit(layered, trial.kept)
     functional = Functional(learner.module, learner.loss, learner.trainable.layout)
     fault = trial.fault(functional)
@@ -147,7 +154,7 @@ def _strays(learner: Learner, inputs: Tensor, targets: Tensor) -> str | None:
         if not torch.allclose(together, alone, rtol=1e-4, atol=1e-6):
             return "it mixes the examples of a batch"
         try:
-            with sdpa_kernel(MAPPED_ATTENTION), _unslowed():
+            with mappable(learner.module), _unslowed():
                 mapped = torch.func.vmap(lambda one, wanted: losses(one[None], wanted[None])[0])(inputs, targets)
         except _ERRORS as error:
             return f"it cannot be mapped over examples ({_line(error)})"

@@ -6,7 +6,8 @@ For modules that hold parameters outside the layers of `layers.py`. The backward
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -18,8 +19,14 @@ from ...strategies.learner import Loss, per_example
 from ...tasks.trainable import Slot
 from .layered import Rows
 from .moving import Add
+from .recurrent import replaced, written_out
 
-MAPPED_ATTENTION = SDPBackend.MATH  # products and a softmax; the fused kernels cannot be mapped
+
+@contextmanager
+def mappable(module: nn.Module) -> Iterator[None]:
+    """What torch has fused and cannot map is products and elementwise functions, for as long as it lasts."""
+    with replaced(written_out(module)), sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class Functional:
         """Adds every owner's Σ parts·losses, differentiated."""
         owners = len(parts)
         leaves = self._leaves(weights, owners)
-        with torch.enable_grad(), sdpa_kernel(MAPPED_ATTENTION):
+        with torch.enable_grad(), mappable(self.module):
             losses = self.losses()(leaves, *(each.view(*parts.shape, *each.shape[1:]) for each in (inputs, targets)))
             found = torch.autograd.grad((losses * parts).sum(), list(leaves.values()), allow_unused=True)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,8 +12,9 @@ from torch import Tensor, nn
 
 from ...strategies.learner import Learner, Loss, per_example
 from ...tasks.trainable import Trainable
-from .layers import KINDS, Calls, Kind
+from .layers import Calls, Kind, kinds_of
 from .moving import Add
+from .recurrent import Forward, replaced, unrolled
 
 Rows = Callable[[Tensor], Tensor]  # places `[n]` of examples -> each one's own gradient `[n, d]`
 
@@ -25,14 +25,14 @@ class StrayError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Layered:
-    """A module all of whose trained parameters belong to layers of `KINDS`, each called with one input `[rows, …]`.
+    """A module all of whose trained parameters belong to `layers`, each called with one input `[rows, …]`.
 
     Anything else in it may be any function that looks at every example by itself; `fitness.py` finds out.
     """
 
     module: nn.Module
     loss: Loss
-    kinds: tuple[Kind, ...]
+    layers: Mapping[nn.Module, Mapping[str, Kind]]
     dim: int
 
     def means(self, weights: Tensor, inputs: Tensor, targets: Tensor, parts: Tensor) -> Add:
@@ -40,51 +40,35 @@ class Layered:
         passed = self._pass(weights, inputs, targets, parts.flatten())
 
         def add(into: Tensor, scale: float) -> None:
-            for kind, calls in zip(self.kinds, passed, strict=True):
-                if calls:
-                    kind.add(into, calls, scale)
+            for kind, calls in passed.items():
+                kind.add(into, calls, scale)
 
         return add
 
     def rows(self, weights: Tensor, inputs: Tensor, targets: Tensor) -> Rows:
         """The gradients of single examples, formed when they are asked for."""
         ones = torch.ones(len(inputs), device=inputs.device)
-        passed = [_together(calls) for calls in self._pass(weights, inputs, targets, ones)]
+        passed = {kind: _together(calls) for kind, calls in self._pass(weights, inputs, targets, ones).items()}
 
         def rows(places: Tensor) -> Tensor:
             into = torch.zeros(len(places), self.dim, device=inputs.device)
-            for kind, calls in zip(self.kinds, passed, strict=True):
-                if calls:
-                    chosen = [
-                        (values.index_select(0, places), errors.index_select(0, places)) for values, errors in calls
-                    ]
-                    kind.add(into, chosen, 1.0)
+            for kind, calls in passed.items():
+                kind.add(into, [(a.index_select(0, places), b.index_select(0, places)) for a, b in calls], 1.0)
             return into
 
         return rows
 
     def _pass(
         self, weights: Tensor, inputs: Tensor, targets: Tensor, parts: Tensor
-    ) -> list[list[tuple[Tensor, Tensor]]]:
-        """What passed each layer, forward and backward."""
-        at_work = _AtWork(weights, len(inputs), [[] for _ in self.kinds])
-        with torch.enable_grad(), self._replaced(at_work):
+    ) -> dict[Kind, list[tuple[Tensor, Tensor]]]:
+        """What passed each layer, forward and backward; none where the loss does not reach it."""
+        at_work = _AtWork(weights, len(inputs))
+        forwards = {layer: _forward(layer, kinds, at_work) for layer, kinds in self.layers.items()}
+        with torch.enable_grad(), replaced(forwards):
             losses = per_example(self.loss, self.module(inputs), targets)
             # Not grad(losses, …, parts): torch loads a symbolic algebra to look at the shape of `parts`.
             torch.autograd.grad((losses * parts).sum(), at_work.anchor, allow_unused=True)
         return at_work.passed
-
-    @contextmanager
-    def _replaced(self, at_work: _AtWork) -> Iterator[None]:
-        """The layers work for a group, for as long as it lasts."""
-        layers = [kind.layer for kind in self.kinds]
-        try:
-            for place, layer in enumerate(layers):
-                vars(layer)["forward"] = partial(_call, self.kinds[place], place, at_work)
-            yield
-        finally:
-            for layer in layers:
-                vars(layer).pop("forward", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,57 +77,58 @@ class _AtWork:
 
     weights: Tensor
     rows: int
-    passed: list[list[tuple[Tensor, Tensor]]]
+    passed: dict[Kind, list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
     anchor: Tensor = field(init=False)  # a number of no meaning that makes the first layers part of the backward pass
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "anchor", torch.zeros((), device=self.weights.device, requires_grad=True))
 
+    def call(self, kind: Kind, values: Tensor) -> Tensor:
+        """One call of a layer, or of a product in it."""
+        if values.dim() == 0 or len(values) != self.rows:
+            raise StrayError(f"a layer takes {list(values.shape)} for {self.rows} examples, which must come first")
+        through: Callable[..., Tensor] = _Through.apply  # untyped in torch
+        return kind.finished(through(kind.prepared(values), self.anchor, kind, self))
 
-def _call(kind: Kind, place: int, at_work: _AtWork, values: Tensor) -> Tensor:
-    if values.dim() == 0 or len(values) != at_work.rows:
-        raise StrayError(
-            f"{type(kind.layer).__name__} takes {list(values.shape)} for {at_work.rows} examples, which must come first"
-        )
-    through: Callable[..., Tensor] = _Through.apply  # untyped in torch
-    return through(kind.prepared(values), at_work.anchor, kind, place, at_work)
+
+def _forward(layer: nn.Module, kinds: Mapping[str, Kind], at_work: _AtWork) -> Forward:
+    """What stands in for a layer in one pass."""
+    if isinstance(layer, nn.RNNBase):
+        return unrolled(layer, lambda name, values: at_work.call(kinds[name], values))
+    return partial(at_work.call, kinds[""])
 
 
 class _Through(torch.autograd.Function):
     """A layer that keeps what passes it instead of differentiating by its weights."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, anchor: Tensor, kind: Kind, place: int, at_work: _AtWork) -> Tensor:
+    def forward(ctx: Any, values: Tensor, anchor: Tensor, kind: Kind, at_work: _AtWork) -> Tensor:
         ctx.save_for_backward(values)
-        ctx.of = (kind, place, at_work)
+        ctx.of = (kind, at_work)
         return kind.forward(at_work.weights, values)
 
     @staticmethod
-    def backward(ctx: Any, errors: Tensor) -> tuple[Tensor | None, None, None, None, None]:
-        kind, place, at_work = ctx.of
+    def backward(ctx: Any, errors: Tensor) -> tuple[Tensor | None, None, None, None]:
+        kind, at_work = ctx.of
         (values,) = ctx.saved_tensors
-        at_work.passed[place].append((values.detach(), errors))
+        at_work.passed.setdefault(kind, []).append((values.detach(), errors))
         back = kind.backward(at_work.weights, values, errors) if ctx.needs_input_grad[0] else None
-        return back, None, None, None, None
+        return back, None, None, None
 
 
-def layered_of(learner: Learner) -> Layered | str:
-    """The module of `learner` by its layers, or why that does not do."""
+def layered_of(learner: Learner) -> Layered | None:
+    """The module of `learner` by its layers; None where something that trains belongs to none of `layers.kinds_of`."""
     module, trainable = learner.module, learner.trainable
     places = _places(module, trainable)
-    kinds: list[Kind] = []
-    for name, layer in module.named_modules():
-        own = {key: places.get(id(p)) for key, p in layer.named_parameters(recurse=False)}
-        if not any(place is not None for place in own.values()):
-            continue
-        where = f"{name or 'the model'} ({type(layer).__name__})"
-        kind = KINDS.get(type(layer))
-        if kind is None or set(own) - {"weight", "bias"}:
-            return f"{where} holds what trains and is neither Linear, Embedding nor LayerNorm"
-        if isinstance(layer, nn.Embedding) and (layer.max_norm is not None or layer.scale_grad_by_freq or layer.sparse):
-            return f"{where} has max_norm, scale_grad_by_freq or sparse set"
-        kinds.append(kind(layer, own.get("weight"), own.get("bias")))  # type: ignore[arg-type]  # the kind of its layer
-    return Layered(module, learner.loss, tuple(kinds), trainable.dim)
+    layers: dict[nn.Module, Mapping[str, Kind]] = {}
+    for layer in module.modules():
+        own = {key: places[id(p)] for key, p in layer.named_parameters(recurse=False) if id(p) in places}
+        if own:
+            kinds = kinds_of(layer, own)
+            if kinds is None:
+                return None
+            layers[layer] = kinds
+    return Layered(module, learner.loss, layers, trainable.dim)
 
 
 def shared(module: nn.Module, trainable: Trainable) -> bool:
@@ -157,8 +142,8 @@ def _places(module: nn.Module, trainable: Trainable) -> dict[int, slice]:
     return {id(module.get_parameter(slot.name)): slice(slot.start, slot.stop) for slot in trainable.layout}
 
 
-def _together(calls: Calls) -> list[tuple[Tensor, Tensor]]:
+def _together(calls: Calls) -> Calls:
     """Calls of the same shapes as one, with a dimension more after the first: the sums over them are the same."""
     if len({(a.shape, b.shape) for a, b in calls}) <= 1 < len(calls):
         return [(torch.stack([a for a, _ in calls], dim=1), torch.stack([b for _, b in calls], dim=1))]
-    return list(calls)
+    return calls

@@ -16,21 +16,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .recurrent import RECURRENT, pooled
+
 Calls: TypeAlias = Sequence[
     tuple[Tensor, Tensor]
-]  # of one layer in one pass: what came in, and the errors at what went out
+]  # of one layer in one pass: what came in, and the errors at its output
 
 
 class Kind(Protocol):
-    """A layer with places in the vector; `rows` is the number of examples of all owners together."""
-
-    @property
-    def layer(self) -> nn.Module:
-        """The layer itself, whose parameters are used where they do not train."""
-        ...
+    """What multiplies by weights; `rows` is the number of examples of all owners together. Compared by identity."""
 
     def prepared(self, values: Tensor) -> Tensor:
         """What is done to the input before any weight; autograd sees it."""
+        ...
+
+    def finished(self, outputs: Tensor) -> Tensor:
+        """What is done after them; autograd sees it, too."""
         ...
 
     def forward(self, weights: Tensor, values: Tensor) -> Tensor:
@@ -46,20 +47,24 @@ class Kind(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Product:
-    """`nn.Linear`: y = xWᵀ + b."""
+    """`nn.Linear`, or one product of a recurrent layer: y = xWᵀ + b. What has no place in the vector does not train."""
 
-    layer: nn.Linear
+    weight: Tensor
+    bias: Tensor | None
     weight_at: slice | None
     bias_at: slice | None
 
     def prepared(self, values: Tensor) -> Tensor:
         return values
 
+    def finished(self, outputs: Tensor) -> Tensor:
+        return outputs
+
     def forward(self, weights: Tensor, values: Tensor) -> Tensor:
-        weight, fixed = self._weight(weights), self.layer.bias
-        bias: Tensor | None = fixed if self.bias_at is None else weights[..., self.bias_at]
+        weight = self._weight(weights)
+        bias = self.bias if self.bias_at is None else weights[..., self.bias_at]
         if weights.dim() == 1 or (weight.dim() == 2 and self.bias_at is None):
             return F.linear(values, weight, bias)
         rows = _parted(values, len(weights))
@@ -70,7 +75,7 @@ class Product:
             outputs = torch.bmm(rows, weight.transpose(1, 2))
         else:
             outputs = torch.baddbmm(bias[:, None] if bias.dim() == 2 else bias, rows, weight.transpose(1, 2))
-        return outputs.view(*values.shape[:-1], self.layer.out_features)
+        return outputs.view(*values.shape[:-1], len(self.weight))
 
     def backward(self, weights: Tensor, values: Tensor, errors: Tensor) -> Tensor:
         weight = self._weight(weights)
@@ -82,26 +87,28 @@ class Product:
         errors = _joined([errors for _, errors in calls], len(into))
         if self.weight_at is not None:
             inputs = _joined([values for values, _ in calls], len(into))
-            _view(into, self.weight_at, self.layer.weight).baddbmm_(errors.transpose(1, 2), inputs, alpha=scale)
+            _view(into, self.weight_at, self.weight).baddbmm_(errors.transpose(1, 2), inputs, alpha=scale)
         if self.bias_at is not None:
             into[:, self.bias_at].add_(errors.sum(dim=1), alpha=scale)
 
     def _weight(self, weights: Tensor) -> Tensor:
         if self.weight_at is None:
-            return self.layer.weight.detach()
-        return _view(weights, self.weight_at, self.layer.weight)
+            return self.weight.detach()
+        return _view(weights, self.weight_at, self.weight)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Lookup:
-    """`nn.Embedding`: y = W[x], x symbols `[rows, …]` int64."""
+    """`nn.Embedding`: y = W[x], x symbols `[rows, …]` int64; `nn.EmbeddingBag` then takes sum or mean over the positions."""
 
-    layer: nn.Embedding
+    layer: nn.Embedding | nn.EmbeddingBag
     weight_at: slice
-    bias_at: None = None
 
     def prepared(self, values: Tensor) -> Tensor:
         return values
+
+    def finished(self, outputs: Tensor) -> Tensor:
+        return pooled(self.layer, outputs) if isinstance(self.layer, nn.EmbeddingBag) else outputs
 
     def forward(self, weights: Tensor, values: Tensor) -> Tensor:
         weight = _view(weights, self.weight_at, self.layer.weight)
@@ -120,7 +127,7 @@ class Lookup:
             table.index_put_((_whose(values, len(into)), values), errors * scale, accumulate=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scale:
     """`nn.LayerNorm`: y = w ∘ x̂ + b, where x̂ is the input less its mean over its standard deviation."""
 
@@ -130,6 +137,9 @@ class Scale:
 
     def prepared(self, values: Tensor) -> Tensor:
         return F.layer_norm(values, self.layer.normalized_shape, eps=self.layer.eps)
+
+    def finished(self, outputs: Tensor) -> Tensor:
+        return outputs
 
     def forward(self, weights: Tensor, values: Tensor) -> Tensor:
         weight = self._spread(weights, self.weight_at, self.layer.weight)
@@ -161,11 +171,24 @@ class Scale:
         return weights[..., place].view(-1, 1, fixed.numel())
 
 
-KINDS: Mapping[type[nn.Module], type[Product] | type[Lookup] | type[Scale]] = {
-    nn.Linear: Product,
-    nn.Embedding: Lookup,
-    nn.LayerNorm: Scale,
-}
+def kinds_of(layer: nn.Module, places: Mapping[str, slice]) -> dict[str, Kind] | None:
+    """What `layer` multiplies by, under the names that `recurrent.unrolled` calls, or "" where there is one such thing; None
+    for a layer of another type. `places` says where those of its parameters that train stand in the vector.
+    """
+    if isinstance(layer, nn.RNNBase) and type(layer) in RECURRENT:
+        names = [key.removeprefix("weight_") for key in layer._parameters if key.startswith("weight_")]
+        return {name: _product(layer, f"weight_{name}", f"bias_{name}", places) for name in names}
+    if type(layer) is nn.Linear:
+        return {"": _product(layer, "weight", "bias", places)}
+    if type(layer) is nn.LayerNorm:
+        return {"": Scale(layer, places.get("weight"), places.get("bias"))}
+    if type(layer) is nn.Embedding or type(layer) is nn.EmbeddingBag:
+        return {"": Lookup(layer, places["weight"])}
+    return None
+
+
+def _product(layer: nn.Module, weight: str, bias: str, places: Mapping[str, slice]) -> Product:
+    return Product(layer.get_parameter(weight), layer._parameters.get(bias), places.get(weight), places.get(bias))
 
 
 def _view(vectors: Tensor, place: slice, like: Tensor) -> Tensor:
