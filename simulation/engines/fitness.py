@@ -120,12 +120,19 @@ def _fit(learner: Learner, training: Examples) -> Fit | str:
     start = learner.weights()
     weights = torch.stack([start + 0.1 * torch.rand(len(start), generator=generator) for _ in range(2)])
     trial = _Trial(learner, weights.to(learner.device), *_made_up(training, 6, learner.device, generator))
+    fault = ""
+    for route in routes_of(learner):
+        fault = trial.fault(route)
+        if not fault:
+            return Fit(route, trial.kept)
+    return fault
+
+
+def routes_of(learner: Learner) -> list[Route]:
+    """The ways that there might be, the faster first."""
     layered = layered_of(learner)
-    if layered is not None and trial.fault(layered) is None:
-        return Fit(layered, trial.kept)
     functional = Functional(learner.module, learner.loss, learner.trainable.layout)
-    fault = trial.fault(functional)
-    return Fit(functional, trial.kept) if fault is None else fault
+    return [functional] if layered is None else [layered, functional]
 
 
 def _strays(learner: Learner, inputs: Tensor, targets: Tensor) -> str | None:
@@ -181,8 +188,8 @@ class _Trial:
         self.shared = torch.cat([of_first, gradients(weights[0], half, 2 * half)])
         self.alone = torch.cat([of_first, gradients(weights[1], half, 2 * half)])
 
-    def fault(self, route: Route) -> str | None:
-        """What `route` cannot do, or does otherwise."""
+    def fault(self, route: Route) -> str:
+        """What `route` cannot do, or does otherwise; empty where there is nothing."""
         places = torch.arange(len(self.inputs), device=self.inputs.device)
         for weights, expected in ((self.weights[0], self.shared), (self.weights, self.alone)):
             sums = torch.einsum("kb,kbd->kd", self.parts, expected.view(*self.parts.shape, -1))
@@ -196,7 +203,7 @@ class _Trial:
             for found, wanted in ((means, sums), (rows, expected)):
                 if bool(((found - wanted).norm(dim=1) > _CLOSE * wanted.norm(dim=1) + 1e-6).any()):
                     return "run for several owners at once it has other gradients"
-        return None
+        return ""
 
 
 @contextmanager
