@@ -487,10 +487,13 @@ def test_long_steps_and_large_models_are_left_to_the_plain_loop() -> None:
     full, _ = asked(model, {"use": "sgd", "lr": 0.1}, 2)
     fit = fit_of(model, population.training)
     assert isinstance(fit, Fit)
-    assert Vmapped().pays(full, model, population) is None
-    slow = Vmapped(passing=17 * fit.kept).pays(full, model, population)  # nine examples of two owners would be 18
-    assert slow is not None
-    assert slow.startswith(f"9 examples in a step leave {9 * fit.kept} numbers")
+    nine = 9 * fit.kept  # of the largest owner's step
+    assert Vmapped(passing=6 * nine).pays(full, model, population) is None
+    slow = Vmapped(passing=6 * nine - 1).pays(full, model, population)
+    assert slow == f"9 examples leave {nine} numbers in a step, too many to have those of 6 owners in the cache"
+    assert Vmapped(passing=1).pays(asked(model, CLIPPED, 2)[0], model, population) is None  # Opacus is slower still
+    two, _ = asked(model, {"use": "sgd", "lr": 0.1, "batch": 2}, 2)
+    assert Vmapped(passing=6 * nine - 1).pays(two, model, population) is None
     large = Vmapped(numbers=model.dim - 1).pays(full, model, population)
     assert large == f"{model.dim} weights are too many to have side by side ({model.dim - 1})"
 
