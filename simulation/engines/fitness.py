@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ...privacy.entropy import SeededEntropy
 from ...privacy.local import LocalError, check_module
 from ...strategies.learner import Learner, per_example
-from ...strategies.local import SolverError, streams_of
+from ...strategies.local import streams_of
 from ...tasks.examples import Examples
 from .chain import hooked
 from .functional import Functional, mappable
@@ -30,17 +30,7 @@ from .recurrent import unfit_for_unrolling
 Route: TypeAlias = Layered | Functional
 Kinds: TypeAlias = tuple[tuple[torch.Size, torch.dtype], ...]
 
-_ERRORS = (
-    RuntimeError,
-    NotImplementedError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    IndexError,
-    KeyError,
-    SolverError,
-    UserWarning,
-)
+_ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, UserWarning)
 _DRAWS = (nn.modules.dropout._DropoutNd, nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
 _CLOSE = 1e-4  # of the length of a gradient
 _fits: WeakKeyDictionary[Learner, dict[Kinds, Fit | str]] = WeakKeyDictionary()

@@ -1,7 +1,7 @@
-"""Vmapped: embeddings, attention, recurrent cells and modules of one's own, the owners of a small group side by side.
+"""Vmapped: embeddings, attention, recurrent layers and modules of one's own, the owners of a small group side by side.
 
 Takes what is no chain of Linear layers but looks at every example by itself. `layered.py` runs the module as one batch and
-keeps apart what multiplies by weights; `functional.py` is the way for everything else.
+keeps apart what multiplies by weights; `functional.py` maps it over the owners; `fitness.py` says which of them will do.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Vmapped:
     """Any module that looks at every example by itself, at most `group` owners at once."""
 
     group: int = 32
-    numbers: int = 1 << 20  # of a group's weights; with more than half of them one owner has most of the cache
+    numbers: int = 1 << 21  # of a group's weights
     passing: int = 1 << 23  # numbers that a step of a group leaves for the backward pass: 32 MiB
     name: str = "vmapped"
     purpose: str = "any model that looks at each example by itself, a few owners side by side"
@@ -69,8 +69,10 @@ class Vmapped:
 
     def pays(self, plan: Plan, learner: Learner, population: Population) -> str | None:
         """What a group saves is the way from one operation to the next: where an owner's step is long, nothing is won."""
-        if learner.dim > self.numbers:
-            return f"{learner.dim} weights are too many to have side by side ({self.numbers})"
+        if 2 * learner.dim > self.numbers:
+            return (
+                f"{learner.dim} weights are too many to have those of two owners side by side ({self.numbers} in all)"
+            )
         if pace_for(plan) is None:
             return None  # an owner alone has every layer's gradients formed one by one, by Opacus
         fit, batch = fit_of(learner, population.training), _batch(plan, population)
