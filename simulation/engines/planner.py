@@ -84,7 +84,7 @@ def _chosen(plan: Plan, learner: Learner, population: Population, name: str) -> 
 
 def _layers(engine: Engine, plan: Plan, learner: Learner, population: Population) -> str:
     """What becomes of each layer, where layers are treated apart."""
-    return f" ({engine.layers(plan, learner, population)})" if isinstance(engine, LowRank) else ""
+    return f" ({engine.layers(plan, learner, population)})" if isinstance(engine, LowRank | Vmapped) else ""
 
 
 def _on(engine: Engine, learner: Learner) -> Engine:

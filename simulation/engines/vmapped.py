@@ -83,6 +83,13 @@ class Vmapped:
             )
         return None
 
+    def layers(self, plan: Plan, learner: Learner, population: Population) -> str:
+        """By which way the module runs, and what is kept apart on it."""
+        fit = fit_of(learner, population.training)
+        if isinstance(fit, Fit) and isinstance(fit.route, Layered):
+            return f"{', '.join(sorted({type(layer).__name__ for layer in fit.route.layers}))} by the weights of their owners"
+        return "mapped over the owners as a whole"
+
     def groups(self, plan: Plan, requests: Sequence[Request], population: Population) -> list[list[Request]]:
         if not requests:
             return in_turn(requests, self.group)

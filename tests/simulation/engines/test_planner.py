@@ -112,6 +112,17 @@ def test_what_becomes_of_each_layer_is_said() -> None:
     assert choice.why.endswith("(288→100 of low rank, 100→2 as numbers, 3∗8 owner by owner)")
 
 
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ({"use": "topics", "context": 8}, "(Embedding, Linear by the weights of their owners)"),
+        ({"use": "digits", "model": "cnn"}, "asked for (mapped over the owners as a whole)"),
+    ],
+)
+def test_by_which_way_a_module_runs_side_by_side_is_said(task: dict[str, Any], said: str) -> None:
+    assert prepared("vmapped", task=task).why.endswith(said)
+
+
 @pytest.mark.parametrize("name", ["low-rank", "stacked", "vmapped", "plain-loop"])
 def test_an_engine_can_be_asked_for(name: str) -> None:
     simulation = prepared(name, local={"use": "sgd", "epochs": 3, "batch": 10})
