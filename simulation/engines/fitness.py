@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -109,7 +110,10 @@ def _fit(learner: Learner, training: Examples) -> Fit | str:
             return reason
     start = learner.weights()
     weights = torch.stack([start + 0.1 * torch.rand(len(start), generator=generator) for _ in range(2)])
-    trial = _Trial(learner, weights.to(learner.device), *_made_up(training, 6, learner.device, generator))
+    try:
+        trial = _Trial(learner, weights.to(learner.device), *_made_up(training, 6, learner.device, generator))
+    except _ERRORS as error:
+        return f"its gradient could not be tried ({_line(error)})"
     fault = ""
     for route in routes_of(learner):
         fault = trial.fault(route)
@@ -226,9 +230,8 @@ def _made_up(examples: Examples, count: int, device: str, generator: torch.Gener
 
     def like(tensor: Tensor) -> Tensor:
         shape = (count, *tensor.shape[1:])
-        if tensor.is_floating_point():
-            return torch.rand(shape, generator=generator).to(device)
-        return torch.randint(0, 2, shape, generator=generator).to(device)
+        drawn = torch.rand if tensor.is_floating_point() else partial(torch.randint, 0, 2)
+        return drawn(shape, generator=generator).to(device, tensor.dtype)
 
     return like(examples.inputs), like(examples.targets)
 

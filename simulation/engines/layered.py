@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from ...strategies.learner import Learner, Loss, per_example
-from ...tasks.trainable import Trainable
 from .layers import Calls, Kind, kinds_of
 from .moving import Add
 from .recurrent import Forward, replaced, unrolled
@@ -119,7 +118,7 @@ class _Through(torch.autograd.Function):
 def layered_of(learner: Learner) -> Layered | None:
     """The module of `learner` by its layers; None where something that trains belongs to none of `layers.kinds_of`."""
     module, trainable = learner.module, learner.trainable
-    places = _places(module, trainable)
+    places = {id(module.get_parameter(slot.name)): slice(slot.start, slot.stop) for slot in trainable.layout}
     layers: dict[nn.Module, Mapping[str, Kind]] = {}
     for layer in module.modules():
         own = {key: places[id(p)] for key, p in layer.named_parameters(recurse=False) if id(p) in places}
@@ -129,17 +128,6 @@ def layered_of(learner: Learner) -> Layered | None:
                 return None
             layers[layer] = kinds
     return Layered(module, learner.loss, layers, trainable.dim)
-
-
-def shared(module: nn.Module, trainable: Trainable) -> bool:
-    """Whether something that trains stands in the module under two names."""
-    names = [id(p) for _, p in module.named_parameters(remove_duplicate=False)]
-    return any(names.count(place) > 1 for place in _places(module, trainable))
-
-
-def _places(module: nn.Module, trainable: Trainable) -> dict[int, slice]:
-    """Where the trained parameters stand in the vector, by identity."""
-    return {id(module.get_parameter(slot.name)): slice(slot.start, slot.stop) for slot in trainable.layout}
 
 
 def _together(calls: Calls) -> Calls:

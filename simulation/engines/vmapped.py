@@ -28,7 +28,7 @@ from .clipping import Clipping
 from .engine import in_turn
 from .fitness import Fit, Route, fit_of, unclippable
 from .functional import Functional
-from .layered import Layered, shared
+from .layered import Layered
 from .moving import Moving, move_for, pace_for
 from .pace import Pace
 
@@ -61,10 +61,6 @@ class Vmapped:
         fit = fit_of(learner, population.training)
         if isinstance(fit, str):
             return fit
-        if example and not isinstance(fit.route, Layered):
-            return "not everything that trains belongs to Linear, Embedding or LayerNorm, where examples have gradients"
-        if example and shared(learner.module, learner.trainable):
-            return "two layers share a parameter, and no example's gradient of it is in one place"
         return unclippable(learner, population.training) if example else None
 
     def pays(self, plan: Plan, learner: Learner, population: Population) -> str | None:
@@ -73,13 +69,14 @@ class Vmapped:
             return (
                 f"{learner.dim} weights are too many to have those of two owners side by side ({self.numbers} in all)"
             )
-        if pace_for(plan) is None:
-            return None  # an owner alone has every layer's gradients formed one by one, by Opacus
         fit, batch = fit_of(learner, population.training), _batch(plan, population)
-        if isinstance(fit, Fit) and self._at_once(fit, batch) < _FEWEST[type(fit.route)]:
+        if isinstance(fit, str) or (pace_for(plan) is None and isinstance(fit.route, Layered)):
+            return None  # clipping by examples, of which Opacus forms each gradient of an owner alone as well
+        fewest = _FEWEST[type(fit.route)]
+        if self._at_once(fit, batch) < fewest:
             return (
-                f"{batch} examples leave {fit.kept * batch} numbers in a step, too many to have those of "
-                f"{_FEWEST[type(fit.route)]} owners in the cache"
+                f"{batch} examples leave {fit.kept * batch} numbers in a step, too many to have those of {fewest} owners "
+                "in the cache"
             )
         return None
 

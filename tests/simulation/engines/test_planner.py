@@ -67,8 +67,8 @@ CHOICES: list[tuple[dict[str, Any], str, str]] = [
     ({"task": {"use": "topics", "context": 8}}, "vmapped", "(Lstm) is neither Linear nor an elementwise function"),
     (
         {"task.model": "cnn", "local": CLIPPED},
-        "plain-loop",
-        "not vmapped: not everything that trains belongs to Linear",
+        "vmapped",
+        "it knows no example's part in a convolution (mapped over the",
     ),
     ({"task.model": "cnn", "strategy": {"use": "scaffold"}}, "plain-loop", "not vmapped: Scaffold has owners do more"),
 ]

@@ -364,18 +364,26 @@ ROUTES: dict[str, tuple[Any, Any, type]] = {
     "a parameter of its own": (Scaled, numbers, Functional),
     "a weight without its layer": (Bare, numbers, Functional),
     "the batch second": (Turned, numbers, Functional),
+    "convolutions with group norm": (
+        lambda: nn.Sequential(
+            nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 4, 2), nn.GroupNorm(2, 4), nn.Tanh(), nn.Flatten(), nn.Linear(8, 4)
+        ),
+        numbers, Functional,
+    ),
     "attention of torch": (
         lambda: nn.Sequential(nn.Embedding(4, 6), nn.TransformerEncoderLayer(6, 2, 8, 0.0, batch_first=True)),
         symbols, Functional,
     ),
 }  # fmt: skip
-NOT_CLIPPED = {  # but for the last, for what Opacus makes of them, which an owner alone finds out
+NOT_CLIPPED = {  # for what Opacus makes of them
     "padding": "the gradient of one example",
     "a norm over two dimensions": "the gradient of one example",
     "a norm without a bias": "the model gives no per-example gradients",
     "bag": "the model gives no per-example gradients",
     "bag, added up": "the model gives no per-example gradients",
-    "tied weights": "two layers share a parameter",
+    "in place": "the model gives no per-example gradients",
+    "a weight without its layer": "the gradient of one example",
+    "the batch second": "the gradient of one example",
 }
 
 
@@ -417,29 +425,21 @@ def test_adam_with_a_small_epsilon_parts_engines_where_a_gradient_is_rounding_an
 
 @pytest.mark.parametrize("solver", [CLIPPED, NOISED], ids=["clipped-gradient", "dp-sgd"])
 @pytest.mark.parametrize("name", ROUTES)
-def test_example_level_takes_layers_that_share_nothing(name: str, solver: dict[str, Any]) -> None:
-    make, data, way = ROUTES[name]
-    model = learner(make())
+def test_example_level_takes_what_an_owner_alone_would(name: str, solver: dict[str, Any]) -> None:
+    make, data, _ = ROUTES[name]
+    model, population = learner(make()), dealt(data())
     if "of torch" in name:  # refused before anybody asks an engine
         with pytest.raises(RefusedError, match=r"its (gates|projections) are fused"):
             asked(model, solver, 2)
-        return
-    if name not in NOT_CLIPPED and way is Layered:
-        assert_equal_to_the_plain_loop(model, data(), solver)
-    else:
+    elif name in NOT_CLIPPED:
         found = reason(model, data(), solver)
         assert found is not None
-        assert re.match(NOT_CLIPPED.get(name, "not everything that trains belongs to"), found), found
-
-
-@pytest.mark.parametrize("name", ["padding", "a norm over two dimensions", "a norm without a bias", "bag"])
-def test_what_an_owner_alone_refuses_to_clip_is_refused(name: str) -> None:
-    make, data, _ = ROUTES[name]
-    model, population = learner(make()), dealt(data())
-    assert reason(model, data(), CLIPPED) is not None
-    plan, requests = asked(model, CLIPPED, len(population))
-    with pytest.raises(LocalError):
-        PlainLoop().train(plan, model, requests, population, ENTROPY, {})
+        assert re.match(NOT_CLIPPED[name], found), found
+        plan, requests = asked(model, solver, len(population))
+        with pytest.raises(LocalError):
+            PlainLoop().train(plan, model, requests, population, ENTROPY, {})
+    else:
+        assert_equal_to_the_plain_loop(model, data(), solver)
 
 
 @pytest.mark.parametrize("patterns", [("embed.*",), ("*.bias",), ("output.*", "input.weight"), ("state.weight",)])
