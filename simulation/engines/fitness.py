@@ -25,8 +25,8 @@ from ...strategies.local import streams_of
 from ...tasks.examples import Examples
 from .chain import hooked
 from .functional import Functional, mappable
+from .fused import stays_fused
 from .layered import Layered, layered_of
-from .recurrent import unfit_for_unrolling
 
 Route: TypeAlias = Layered | Functional
 Kinds: TypeAlias = tuple[tuple[torch.Size, torch.dtype], ...]
@@ -85,7 +85,7 @@ def _fault(module: nn.Module) -> str:
         found = hooked(layer)
         if found:
             return f"{where} {found}"
-        fused = unfit_for_unrolling(layer)
+        fused = stays_fused(layer)
         if fused is not None:
             return f"{where} {fused}"
         if isinstance(layer, _DRAWS) and getattr(layer, "p", 1) != 0:

@@ -17,9 +17,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...strategies.learner import Loss, per_example
 from ...tasks.trainable import Slot
+from .fused import replaced, written_out
 from .layered import Rows
 from .moving import Add
-from .recurrent import replaced, written_out
 
 
 @contextmanager
@@ -42,7 +42,7 @@ class Functional:
         owners = len(parts)
         leaves = self._leaves(weights, owners)
         with torch.enable_grad(), mappable(self.module):
-            losses = self.losses()(leaves, *(each.view(*parts.shape, *each.shape[1:]) for each in (inputs, targets)))
+            losses = self._losses()(leaves, *(each.view(*parts.shape, *each.shape[1:]) for each in (inputs, targets)))
             found = torch.autograd.grad((losses * parts).sum(), list(leaves.values()), allow_unused=True)
 
         def add(into: Tensor, scale: float) -> None:
@@ -64,7 +64,7 @@ class Functional:
 
         return rows
 
-    def losses(self) -> Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]:
+    def _losses(self) -> Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]:
         """Weights by name `[k, …]`, inputs and targets `[k, b, …]` -> losses `[k, b]`."""
 
         def of_one(own: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:

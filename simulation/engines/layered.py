@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ...strategies.learner import Learner, Loss, per_example
+from .fused import Forward, replaced, unrolled
 from .layers import Calls, Kind, kinds_of
 from .moving import Add
-from .recurrent import Forward, replaced, unrolled
 
 Rows = Callable[[Tensor], Tensor]  # places `[n]` of examples -> each one's own gradient `[n, d]`
 

@@ -16,11 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .recurrent import RECURRENT, pooled
+from .fused import RECURRENT, pooled
 
-Calls: TypeAlias = Sequence[
-    tuple[Tensor, Tensor]
-]  # of one layer in one pass: what came in, and the errors at its output
+# Of one layer in one pass: what came in, and the errors at its output.
+Calls: TypeAlias = Sequence[tuple[Tensor, Tensor]]
 
 
 class Kind(Protocol):
@@ -172,7 +171,7 @@ class Scale:
 
 
 def kinds_of(layer: nn.Module, places: Mapping[str, slice]) -> dict[str, Kind] | None:
-    """What `layer` multiplies by, under the names that `recurrent.unrolled` calls, or "" where there is one such thing; None
+    """What `layer` multiplies by, under the names that `fused.unrolled` calls, or "" where there is one such thing; None
     for a layer of another type. `places` says where those of its parameters that train stand in the vector.
     """
     if isinstance(layer, nn.RNNBase) and type(layer) in RECURRENT:

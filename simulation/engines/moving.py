@@ -13,9 +13,8 @@ from ...client.worker import Plan
 from ...strategies.solvers import Adam
 from .pace import Pace, adam_pace, pace_of
 
-Add: TypeAlias = Callable[
-    [Tensor, float], None
-]  # adds scale·(every owner's gradient of its mean loss) to a tensor `[k, d]`
+# Adds scale·(every owner's gradient of its mean loss) to a tensor `[k, d]`.
+Add: TypeAlias = Callable[[Tensor, float], None]
 Move: TypeAlias = Callable[["Moving", int, Add], None]
 
 

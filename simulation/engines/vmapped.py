@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...client.worker import Plan
@@ -23,7 +24,7 @@ from ...strategies.learner import Learner
 from ...strategies.local import streams_of
 from ...strategies.messages import Request
 from ..population import Population
-from .batches import batches_of, sorted_groups
+from .batches import batches_of, sizes_of, sorted_groups
 from .clipping import Clipping
 from .engine import in_turn
 from .fitness import Fit, Route, fit_of, unclippable
@@ -69,7 +70,7 @@ class Vmapped:
             return (
                 f"{learner.dim} weights are too many to have those of two owners side by side ({self.numbers} in all)"
             )
-        fit, batch = fit_of(learner, population.training), _batch(plan, population)
+        fit, batch = fit_of(learner, population.training), _batch(plan, population.sizes())
         if isinstance(fit, str) or (pace_for(plan) is None and isinstance(fit.route, Layered)):
             return None  # clipping by examples, of which Opacus forms each gradient of an owner alone as well
         fewest = _FEWEST[type(fit.route)]
@@ -109,11 +110,9 @@ class Vmapped:
         fit, first = fit_of(learner, population.training), requests[0]
         if isinstance(fit, str):
             raise ValueError(f"{self.name} was given work that it does not accept: {fit}; ask accepts() first")
+        most = max(1, self._at_once(fit, _batch(plan, sizes_of(requests, population))))
         with learner.turn(streams_of(entropy, first.round, first.owner, first.attempt)):
-            parts = [
-                self._trained(fit, plan, learner, some, population, entropy)
-                for some in in_turn(requests, max(1, self._at_once(fit, _batch(plan, population))))
-            ]
+            parts = [self._trained(fit, plan, learner, some, population, entropy) for some in in_turn(requests, most)]
         return Dense(torch.cat(parts))
 
     def _trained(
@@ -137,21 +136,17 @@ class Vmapped:
         if pace is None:
             raise ValueError(f"{self.name} was given {type(solver).__name__}; ask accepts() first")
         batches = batches_of(pace, requests, population, entropy, learner.device)
-        training, move, all_moving = (
-            population.resident(learner.device),
-            move_for(plan, pace),
-            Moving.of(start, len(requests)),
-        )
+        training = population.resident(learner.device)
+        move, all_moving = move_for(plan, pace), Moving.of(start, len(requests))
         for t, step in enumerate(batches.steps):
             moving = all_moving.first(step.shape[0])
             move(moving, t, fit.route.means(moving.weights if t else start, *step.of(training), step.weights))
         return all_moving.update[batches.rows]
 
 
-def _batch(plan: Plan, population: Population) -> int:
-    """Examples in the largest step of any owner, or how many `dp-sgd` expects there."""
-    largest = int(population.sizes().max(initial=0))
-    pace = pace_for(plan)
+def _batch(plan: Plan, sizes: NDArray[np.int64]) -> int:
+    """Examples in the largest step of owners with so many each, or how many `dp-sgd` expects there."""
+    largest, pace = int(sizes.max(initial=0)), pace_for(plan)
     if isinstance(plan.solver, DpSgd):
         return math.ceil(plan.solver.rate * largest)
     return largest if pace is None or pace.batch is None else min(pace.batch, largest)

@@ -492,6 +492,8 @@ def test_long_steps_and_large_models_are_left_to_the_plain_loop() -> None:
     slow = Vmapped(passing=6 * nine - 1).pays(full, model, population)
     assert slow == f"9 examples leave {nine} numbers in a step, too many to have those of 6 owners in the cache"
     assert Vmapped(passing=1).pays(asked(model, CLIPPED, 2)[0], model, population) is None  # Opacus is slower still
+    mapped, few = learner(Scaled()), Vmapped(passing=1)
+    assert few.pays(asked(mapped, CLIPPED, 2)[0], mapped, dealt(numbers())) is not None
     two, _ = asked(model, {"use": "sgd", "lr": 0.1, "batch": 2}, 2)
     assert Vmapped(passing=6 * nine - 1).pays(two, model, population) is None
     assert Vmapped(numbers=2 * model.dim).pays(full, model, population) is None

@@ -1,6 +1,5 @@
-"""Recurrent: `nn.RNN`, `nn.LSTM` and `nn.GRU` written out step by step, and `nn.EmbeddingBag` position by position.
-
-Torch runs each of them as one operation, which can be mapped over owners neither by `torch.func.vmap` nor by its layers.
+"""Fused: what torch runs as one operation, written out: `nn.RNN`, `nn.LSTM` and `nn.GRU` step by step, `nn.EmbeddingBag` row by
+row. As they are they can be run for several owners neither by `torch.func.vmap` nor by what they multiply by.
 """
 
 from __future__ import annotations
@@ -93,7 +92,7 @@ def pooled(layer: nn.EmbeddingBag, rows: Tensor) -> Tensor:
     return rows.mean(dim=1) if layer.mode == "mean" else rows.sum(dim=1)
 
 
-def unfit_for_unrolling(layer: nn.Module) -> str | None:
+def stays_fused(layer: nn.Module) -> str | None:
     """What keeps one of these layers from being written out; None where nothing does, and for any other layer."""
     if isinstance(layer, nn.RNNBase) and layer.proj_size:
         return "projects its states"
