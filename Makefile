@@ -48,6 +48,7 @@ bench: $(STAMP) $(PEERS)
 	$(BIN)/python benchmarks/accounting.py
 	$(BIN)/python benchmarks/peers.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/engines.py --repeats 3
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/language.py
 
 # The peers live apart: they pin other versions of what Tacit uses.
 .venv-peers: $(PEERS)

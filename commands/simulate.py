@@ -23,6 +23,7 @@ class Engine(StrEnum):
     low_rank = "low-rank"
     stacked = "stacked"
     example_level = "example-level"
+    vmapped = "vmapped"
     plain_loop = "plain-loop"
     in_memory = "in-memory"
 

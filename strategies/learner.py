@@ -30,7 +30,9 @@ class Learner:
     each thread makes its own.
     """
 
-    __slots__ = ("_buffers", "_checked", "_initial", "_parameters", "correct", "device", "loss", "module", "trainable")
+    __slots__ = (
+        "__weakref__", "_buffers", "_checked", "_initial", "_parameters", "correct", "device", "loss", "module", "trainable",
+    )  # fmt: skip
 
     def __init__(
         self, module: nn.Module, loss: Loss, trainable: Trainable, device: str = "cpu", correct: Correct | None = None

@@ -192,8 +192,8 @@ def _layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]
         yield name, module
 
 
-def _fault(layer: nn.Module) -> str:
-    """What makes a layer behave otherwise than its type does."""
+def hooked(layer: nn.Module) -> str:
+    """What else runs when a layer runs; empty where nothing does."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     shared = vars(torch.nn.modules.module)
     if any(getattr(layer, kind) for kind in kinds) or any(shared.get(f"_global{kind}") for kind in kinds):
@@ -203,6 +203,14 @@ def _fault(layer: nn.Module) -> str:
         return "has hooks on its parameters"
     if "forward" in vars(layer) or "__call__" in vars(layer):
         return "has a forward of its own"
+    return ""
+
+
+def _fault(layer: nn.Module) -> str:
+    """What makes a layer behave otherwise than its type does."""
+    found = hooked(layer)
+    if found:
+        return found
     if getattr(layer, "inplace", False) and type(layer) is not nn.ReLU:  # whose derivative is read off what it leaves
         return "works in place"
     if layer._buffers:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -31,6 +30,7 @@ from .chain import Chain, chain_of, entered, known_chain, unfit
 from .engine import in_turn
 from .front import Passage
 from .pace import Pace
+from .private_descent import descended
 from .sweep import sweep
 from .weights import Own, Shared
 
@@ -84,7 +84,8 @@ class ExampleLevel:
         if isinstance(plan.solver, ClippedGradient):
             return Dense(_clipped_gradients(work, plan.solver))
         if isinstance(plan.solver, DpSgd):
-            return Dense(_dp_sgd(work, plan.solver))
+            streams = [streams_of(entropy, r.round, r.owner, r.attempt) for r in requests]
+            return Dense(descended(plan.solver, requests[0].weights, work.shares(), streams, work.sums))
         raise ValueError(f"{self.name} was given {type(plan.solver).__name__}; ask accepts() first")
 
 
@@ -150,23 +151,3 @@ def _clipped_gradients(work: _Work, solver: ClippedGradient) -> Tensor:
     """`[k, d]`; one step at the weights that all share."""
     sums, whole = work.sums(work.requests[0].weights[None], work.shares(), solver.ball), slice(None)
     return torch.stack([solver.update_of(sums.piece(place, whole)) for place in range(len(sums))])
-
-
-def _dp_sgd(work: _Work, solver: DpSgd) -> Tensor:
-    """`[k, d]`; every owner draws its own examples and its own noise, from its own streams."""
-    start, shares = work.requests[0].weights, work.shares()
-    streams = [streams_of(work.entropy, r.round, r.owner, r.attempt) for r in work.requests]
-    dim, vectors = len(start), start[None]
-    update, moved = torch.zeros(len(shares), dim), torch.empty(len(shares), dim)
-    velocity = torch.zeros(len(shares), dim if solver.momentum else 0)
-    for t in range(solver.steps):
-        batches = [share[solver.sampled(len(share), mine, t)] for share, mine in zip(shares, streams, strict=True)]
-        sums = work.sums(vectors, batches, solver.ball(dim))
-        for owner, mine in enumerate(streams):
-            for place, gradient in solver.gradient_pieces(partial(sums.piece, owner), dim, mine, t):
-                if solver.momentum:
-                    gradient = velocity[owner, place].mul_(solver.momentum).add_(gradient)
-                update[owner, place].sub_(gradient, alpha=solver.lr)
-                torch.add(start[place], update[owner, place], out=moved[owner, place])
-        vectors = moved
-    return update

@@ -22,6 +22,7 @@ from .low_rank import LowRank
 from .plain import PlainLoop
 from .precision import FULL, PRECISIONS
 from .stacked import Stacked
+from .vmapped import Vmapped
 
 AUTO = "auto"
 
@@ -44,7 +45,7 @@ class Choice:
         return self.engine.name if self.precision == "float32" else f"{self.engine.name} in {self.precision}"
 
 
-ENGINES: tuple[Engine, ...] = (LowRank(), Stacked(), ExampleLevel(), PlainLoop())
+ENGINES: tuple[Engine, ...] = (LowRank(), Stacked(), ExampleLevel(), Vmapped(), PlainLoop())
 NAMES = tuple(engine.name for engine in ENGINES)
 
 
@@ -77,9 +78,9 @@ def _chosen(plan: Plan, learner: Learner, population: Population, name: str) -> 
         reason = named.accepts(plan, learner, population)
         if reason is not None:
             raise EngineError(f'engine = "{name}": {reason}; leave it out and a fitting one is taken')
-        return Choice(named, f"asked for{_layers(named, plan, learner, population)}")
+        return Choice(_on(named, learner), f"asked for{_layers(named, plan, learner, population)}")
     passed: list[str] = []
-    for engine in ENGINES:
+    for engine in (_on(engine, learner) for engine in ENGINES):
         reason = engine.accepts(plan, learner, population) or engine.pays(plan, learner, population)
         if reason is None:
             return Choice(engine, ("; ".join(passed) or engine.purpose) + _layers(engine, plan, learner, population))
@@ -89,7 +90,12 @@ def _chosen(plan: Plan, learner: Learner, population: Population, name: str) -> 
 
 def _layers(engine: Engine, plan: Plan, learner: Learner, population: Population) -> str:
     """What becomes of each layer, where layers are treated apart."""
-    return f" ({engine.layers(plan, learner, population)})" if isinstance(engine, LowRank) else ""
+    return f" ({engine.layers(plan, learner, population)})" if isinstance(engine, LowRank | Vmapped) else ""
+
+
+def _on(engine: Engine, learner: Learner) -> Engine:
+    """The engine as it is for the learner's device."""
+    return engine.on(learner.device) if isinstance(engine, Vmapped) else engine
 
 
 def stays_factored(pipeline: Pipeline) -> bool:

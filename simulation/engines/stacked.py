@@ -17,14 +17,12 @@ from ...privacy.updates import Dense, Updates
 from ...strategies.algorithm import Algorithm
 from ...strategies.learner import Learner
 from ...strategies.messages import Request
-from ...strategies.solvers import Adam
 from ..population import Population
 from .batches import batches_of, sorted_groups
 from .chain import Chain, chain_of, entered, known_chain, unfit
 from .engine import in_turn
 from .front import Passage
-from .moving import Add, Moving, adaptive, descent
-from .pace import Pace, adam_pace, pace_of
+from .moving import Add, Moving, move_for, pace_for
 from .precision import FULL, Precision
 from .sweep import Swept, sweep
 from .weights import Own, Shared, add_gradients
@@ -43,7 +41,7 @@ class Stacked:
     precision: Precision = FULL
 
     def accepts(self, plan: Plan, learner: Learner, population: Population) -> str | None:
-        if _pace(plan) is None:
+        if pace_for(plan) is None:
             return f"{type(plan.solver).__name__} is not plain descent"
         if type(plan.algorithm).contribute is not Algorithm.contribute:
             return f"{type(plan.algorithm).__name__} has owners do more than train"
@@ -54,7 +52,7 @@ class Stacked:
         return None
 
     def groups(self, plan: Plan, requests: Sequence[Request], population: Population) -> list[list[Request]]:
-        pace = _pace(plan)
+        pace = pace_for(plan)
         if pace is None or not requests:
             return in_turn(requests, self.group)
         most = max(2, min(self.group, _NUMBERS // len(requests[0].weights)))
@@ -69,13 +67,12 @@ class Stacked:
         entropy: Entropy,
         memories: dict[int, Tensor],
     ) -> Updates:
-        pace, chain = _pace(plan), known_chain(learner.module, learner.trainable)
+        pace, chain = pace_for(plan), known_chain(learner.module, learner.trainable)
         if pace is None:
             raise ValueError(f"{self.name} was given {type(plan.solver).__name__}; ask accepts() first")
         batches = batches_of(pace, requests, population, entropy, learner.device)
         training, start = population.resident(learner.device), requests[0].weights.to(learner.device)
-        move = adaptive(plan.solver) if isinstance(plan.solver, Adam) else descent(pace)
-        all_moving = Moving.of(start, len(requests))
+        move, all_moving = move_for(plan, pace), Moving.of(start, len(requests))
         for t, step in enumerate(batches.steps):
             inputs, targets = step.of(training)
             moving = all_moving.first(step.shape[0])
@@ -95,7 +92,3 @@ def _gradients(chain: Chain, passage: Passage, swept: Swept) -> Add:
             passage.add_gradients(swept.entry, into, scale)
 
     return add
-
-
-def _pace(plan: Plan) -> Pace | None:
-    return adam_pace(plan.solver) if type(plan.solver) is Adam else pace_of(plan.solver)

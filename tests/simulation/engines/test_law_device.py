@@ -15,14 +15,18 @@ import torch
 from tacit.client.worker import Plan, agreed
 from tacit.privacy.entropy import SeededEntropy
 from tacit.privacy.factors import Factors
+from tacit.simulation.engines import vmapped
 from tacit.simulation.engines.engine import Engine
+from tacit.simulation.engines.fitness import Fit, routes_of
 from tacit.simulation.engines.low_rank import LowRank
 from tacit.simulation.engines.stacked import Stacked
+from tacit.simulation.engines.vmapped import Vmapped
 from tacit.simulation.population import Population
 from tacit.strategies.learner import Learner
 from tacit.strategies.messages import Recipe, Request
 from tacit.strategies.terms import Terms
 from tacit.tasks.examples import Examples
+from tacit.tasks.language import Block
 from tacit.tasks.losses import cross_entropy
 from tacit.tasks.models import mlp
 from tacit.tasks.trainable import Trainable
@@ -55,11 +59,41 @@ def image() -> nn.Sequential:
     )
 
 
-MODELS = {"chain": (chain, (18,)), "image": (image, (2, 3, 3))}
+def recurrent() -> nn.Module:
+    return nn.Sequential(nn.Embedding(4, 6), Last(nn.LSTM(6, 5, batch_first=True)), nn.Linear(5, 4))
+
+
+class Last(nn.Module):
+    """The outputs of a recurrent layer, without its states."""
+
+    def __init__(self, cell: nn.Module) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.cell(values)[0]
+        return outputs
+
+
+MODELS = {
+    "chain": (chain, (18,)),
+    "image": (image, (2, 3, 3)),
+    "recurrent": (recurrent, (5,)),
+    "block": (lambda: nn.Sequential(nn.Embedding(4, 6), Block(6, 2), nn.Linear(6, 4)), (5,)),
+    "residual": (
+        lambda: nn.Sequential(nn.Conv2d(2, 4, 2), nn.GroupNorm(2, 4), nn.Flatten(), nn.Linear(16, 4)),
+        (2, 3, 3),
+    ),
+}
+ENGINES: tuple[tuple[Engine, tuple[str, ...]], ...] = (
+    (LowRank(), ("chain", "image")),
+    (Stacked(), ("chain", "image")),
+    (Vmapped(), ("chain", "recurrent", "block", "residual")),
+)
 CASES = [
     (engine, model, solver)
-    for engine in (LowRank(), Stacked())
-    for model in MODELS
+    for engine, models in ENGINES
+    for model in models
     for solver in SOLVERS
     if not (engine.name == "low-rank" and solver == "adam")
 ]
@@ -68,6 +102,8 @@ CASES = [
 @pytest.fixture
 def weightless(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(nn.Module, "to", lambda module, device: module)  # models are made where they are to be
+    # Whether a module fits is found out once, by numbers; here it does, and what is looked at is the training.
+    monkeypatch.setattr(vmapped, "fit_of", lambda learner, training: Fit(routes_of(learner)[0], 1000))
     with FakeTensorMode():
         yield
 
@@ -77,7 +113,11 @@ def at(device: str, model: str, solver: dict[str, Any]) -> tuple[Plan, Learner, 
     with torch.device(device):
         module = make()
     learner = Learner(module, cross_entropy, Trainable(module), device)
-    training = Examples(torch.randn(sum(SIZES), *shape), torch.randint(0, 4, (sum(SIZES),)))
+    count = sum(SIZES)
+    if model in ("recurrent", "block"):
+        training = Examples(torch.randint(0, 4, (count, *shape)), torch.randint(0, 4, (count, *shape)))
+    else:
+        training = Examples(torch.randn(count, *shape), torch.randint(0, 4, (count,)))
     population = Population(training, np.split(np.arange(sum(SIZES)), np.cumsum(SIZES)[:-1]))
     terms = Terms({"use": "own"}, "tacit 0.1.0", "zero-out", {"use": "everyone"}, len(SIZES), 5)
     recipe = Recipe(solver, {"use": "fedavg"}, (), 1, len(SIZES), terms)

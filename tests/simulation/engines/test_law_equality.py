@@ -20,6 +20,7 @@ from tacit.simulation.engines.low_rank import LowRank
 from tacit.simulation.engines.plain import PlainLoop
 from tacit.simulation.engines.planner import ENGINES
 from tacit.simulation.engines.stacked import Stacked
+from tacit.simulation.engines.vmapped import Vmapped
 from tacit.simulation.population import Population
 from tacit.strategies.federation import learner_for
 from tacit.strategies.learner import Learner
@@ -27,10 +28,11 @@ from tacit.strategies.messages import Recipe, Request
 from tacit.strategies.terms import Terms
 from tacit.tasks.catalogue import lookup
 from tacit.tasks.examples import Examples
+from tacit.tasks.language import Block
 from tacit.tasks.losses import cross_entropy
 from tacit.tasks.models import mlp
 from tacit.tasks.task import Task
-from torch import nn
+from torch import Tensor, nn
 
 ENTROPY = SeededEntropy(11)
 UNEVEN = [7, 1, 0, 12, 7, 3, 25, 10]  # examples of each owner: nobody, one, exact and partial batches
@@ -118,7 +120,7 @@ def test_every_engine_that_accepts_gives_what_the_plain_loop_gives(task: str, so
     example = SOLVERS[solver]["use"] in ("clipped-gradient", "dp-sgd")
     fast = ["example-level"] if example else ["stacked"] if solver == "adam" else ["low-rank", "stacked"]
     read = linear or task.endswith("cnn")
-    assert took == [*(fast if read else []), "plain-loop"]
+    assert took == [*(fast if read else []), "vmapped", "plain-loop"]
 
 
 MODELS: dict[str, Any] = {
@@ -172,7 +174,9 @@ def test_every_chain_and_every_part_of_it_that_trains(model: str, frozen: str, s
     plan, _ = asked(learner, SOLVERS[solver], len(population))
     engines = [engine for engine in ENGINES[:-1] if engine.accepts(plan, learner, population) is None]
     refused = model == "inplace" and solver in ("clipped-gradient", "dp-sgd")  # as Opacus does
-    assert len(engines) == (0 if refused else 2 if solver == "momentum and decay" else 1)
+    fast = {"momentum and decay": ["low-rank", "stacked"], "adam": ["stacked"]}.get(solver, ["example-level"])
+    expected = [*([] if refused else fast), *([] if refused and frozen != "head alone" else ["vmapped"])]
+    assert [engine.name for engine in engines] == expected
     for engine in engines:
         assert_close(engine, learner, SOLVERS[solver], population)
 
@@ -215,12 +219,75 @@ def test_convolutions_before_linear_layers(model: str, trained_parts: tuple[str,
     population = dealt(images, UNEVEN)
     plan, _ = asked(learner, SOLVERS[solver], len(population))
     engines = [engine for engine in ENGINES if engine.accepts(plan, learner, population) is None]
-    assert [engine.name for engine in engines[:2]] == (
-        ["stacked", "plain-loop"] if solver == "adam" else ["low-rank", "stacked"]
-    )
-    for engine in engines:
-        if engine.name in ("low-rank", "stacked"):
-            assert_close(engine, learner, SOLVERS[solver], population)
+    fast = ["stacked"] if solver == "adam" else ["low-rank", "stacked"]
+    assert [engine.name for engine in engines] == [*fast, "vmapped", "plain-loop"]
+    for engine in engines[:-1]:
+        assert_close(engine, learner, SOLVERS[solver], population)
+
+
+class Residual(nn.Module):
+    """A convolutional network with group norm around a residual branch (He et al. 2016; Wu and He 2018)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.norm = nn.Conv2d(2, 4, 3, padding=1), nn.GroupNorm(2, 4)
+        self.branch = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU(inplace=True))
+        self.output = nn.Linear(36, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        entered = torch.relu(self.norm(self.enter(images)))
+        outputs: Tensor = self.output(nn.functional.avg_pool2d(entered + self.branch(entered), 2).flatten(1))
+        return outputs
+
+
+class Texts(nn.Module):
+    """Symbols to a class or to the next symbols, by whatever stands between embedding and logits."""
+
+    def __init__(self, embed: nn.Module, between: nn.Module, width: int) -> None:
+        super().__init__()
+        self.embed, self.between, self.output = embed, between, nn.Linear(width, 4)
+
+    def forward(self, symbols: Tensor) -> Tensor:
+        values = self.between(self.embed(symbols))
+        outputs: Tensor = self.output(values[0] if isinstance(values, tuple) else values)
+        return outputs
+
+
+GRAPHS: dict[str, tuple[Any, tuple[int, ...] | str]] = {
+    "residual with group norm": (Residual, (2, 6, 6)),
+    "embedding bag": (lambda: Texts(nn.EmbeddingBag(4, 6), nn.Tanh(), 6), "a class"),
+    "lstm of torch": (lambda: Texts(nn.Embedding(4, 6), nn.LSTM(6, 5, batch_first=True), 5), "next"),
+    "gru of torch": (lambda: Texts(nn.Embedding(4, 6), nn.GRU(6, 5, 2, batch_first=True), 5), "next"),
+    "block of torch": (
+        lambda: Texts(nn.Embedding(4, 6), nn.TransformerEncoderLayer(6, 2, 8, 0.0, batch_first=True), 6), "next",
+    ),
+    "block of our own": (lambda: Texts(nn.Embedding(4, 6), Block(6, 2), 6), "next"),
+}  # fmt: skip
+
+
+def of_kind(kind: tuple[int, ...] | str) -> Examples:
+    """Eighty images of a shape, or eighty texts of five symbols with a class or with their next symbols."""
+    generator = torch.Generator().manual_seed(2)
+    drawn = torch.randint(0, 4, (80, 6), generator=generator)
+    if isinstance(kind, tuple):
+        return Examples(torch.randn(80, *kind, generator=generator), drawn[:, 0].clone())
+    return Examples(drawn[:, :5].clone(), drawn[:, 5].clone() if kind == "a class" else drawn[:, 1:].clone())
+
+
+@pytest.mark.parametrize("solver", [name for name, row in SOLVERS.items() if "norm" not in row])
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_what_is_no_chain_is_trained_side_by_side_all_the_same(graph: str, solver: str) -> None:
+    from tacit.tasks.trainable import Trainable
+
+    make, kind = GRAPHS[graph]
+    torch.manual_seed(4)
+    module = make()
+    learner, training = Learner(module, cross_entropy, Trainable(module)), of_kind(kind)
+    population = dealt(training, UNEVEN)
+    plan, _ = asked(learner, SOLVERS[solver], len(population))
+    assert [e.name for e in ENGINES if e.accepts(plan, learner, population) is None] == ["vmapped", "plain-loop"]
+    for engine in (Vmapped(), Vmapped(passing=1)):
+        assert_close(engine, learner, SOLVERS[solver], population)
 
 
 @pytest.mark.parametrize("rows", [1, 12, 1000])
@@ -292,11 +359,13 @@ def test_any_sizes_and_paces(
     assert learner is not None
     solver = {"lr": 0.2, "batch": batch, "epochs": pace[0], "steps": pace[1], "momentum": momentum}
     solver |= {"use": "sgd", "weight_decay": decay} if mu is None else {"use": "prox", "weight_decay": decay, "mu": mu}
-    for engine in (LowRank(), Stacked()):
+    for engine in (LowRank(), Stacked(), Vmapped(), Vmapped(2)):
         assert_close(engine, learner, solver, dealt(made_up(70), sizes))
 
 
-@pytest.mark.parametrize("engine", [LowRank(3), Stacked(3), ExampleLevel(3), PlainLoop(3)], ids=lambda e: e.name)
+@pytest.mark.parametrize(
+    "engine", [LowRank(3), Stacked(3), ExampleLevel(3), Vmapped(3), PlainLoop(3)], ids=lambda e: e.name
+)
 def test_groups_deal_every_request_once_and_alike(engine: Engine) -> None:
     learner, population = learner_of("digits mlp"), dealt(task_of("digits mlp").training(), UNEVEN)
     solver = SOLVERS["clipped-gradient" if engine.name == "example-level" else "sgd"]
@@ -311,7 +380,7 @@ def test_groups_deal_every_request_once_and_alike(engine: Engine) -> None:
         assert flat == sorted(flat, reverse=True)
 
 
-@pytest.mark.parametrize("engine", [LowRank(), Stacked(), ExampleLevel()], ids=lambda e: e.name)
+@pytest.mark.parametrize("engine", [LowRank(), Stacked(), ExampleLevel(), Vmapped()], ids=lambda e: e.name)
 def test_an_owner_is_trained_alone_as_among_others_and_draws_its_own(engine: Engine) -> None:
     learner, population = learner_of("digits mlp"), dealt(task_of("digits mlp").training(), UNEVEN)
     solver = SOLVERS["dp-sgd" if engine.name == "example-level" else "sgd"]

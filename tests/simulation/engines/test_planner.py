@@ -64,7 +64,13 @@ CHOICES: list[tuple[dict[str, Any], str, str]] = [
     ({"strategy": {"use": "scaffold"}}, "plain-loop", "Scaffold has owners do more than train"),
     ({"task.model": "cnn"}, "stacked", "not low-rank: 1290 weights of Linear layers are few enough"),
     ({"task.model": "cnn", "local": {"use": "adam"}}, "stacked", "not low-rank: Adam does not step linearly"),
-    ({"task": {"use": "topics", "context": 8}}, "plain-loop", "(Lstm) is neither Linear nor an elementwise function"),
+    ({"task": {"use": "topics", "context": 8}}, "vmapped", "(Lstm) is neither Linear nor an elementwise function"),
+    (
+        {"task.model": "cnn", "local": CLIPPED},
+        "example-level",
+        "not low-rank: ClippedGradient does not step linearly in the gradients",
+    ),
+    ({"task.model": "cnn", "strategy": {"use": "scaffold"}}, "plain-loop", "not vmapped: Scaffold has owners do more"),
 ]
 
 
@@ -106,7 +112,18 @@ def test_what_becomes_of_each_layer_is_said() -> None:
     assert choice.why.endswith("(288→100 of low rank, 100→2 as numbers, 3∗8 owner by owner)")
 
 
-@pytest.mark.parametrize("name", ["low-rank", "stacked", "plain-loop"])
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ({"use": "topics", "context": 8}, "(Embedding, Linear by the weights of their owners)"),
+        ({"use": "digits", "model": "cnn"}, "asked for (mapped over the owners as a whole)"),
+    ],
+)
+def test_by_which_way_a_module_runs_side_by_side_is_said(task: dict[str, Any], said: str) -> None:
+    assert prepared("vmapped", task=task).why.endswith(said)
+
+
+@pytest.mark.parametrize("name", ["low-rank", "stacked", "vmapped", "plain-loop"])
 def test_an_engine_can_be_asked_for(name: str) -> None:
     simulation = prepared(name, local={"use": "sgd", "epochs": 3, "batch": 10})
     assert simulation.engine == name
@@ -153,11 +170,11 @@ def test_every_pipeline_ends_in_the_model_of_the_plain_loop(stages: str) -> None
     expected, begun = weights("plain-loop", **given), prepared().progress.weights
     moved = float((expected - begun).norm())
     apart = 1e-2 if stages == "discrete" else 2.0**-14
-    for name in NAMES[:2]:
+    for name in (*NAMES[:2], "vmapped"):
         assert float((weights(name, **given) - expected).norm()) <= apart * moved
 
 
-@pytest.mark.parametrize("engine", ["low-rank", "stacked"])
+@pytest.mark.parametrize("engine", ["low-rank", "stacked", "vmapped"])
 @pytest.mark.parametrize("stages", ["nothing", "central", "own"])
 def test_an_owner_whose_update_is_not_finite_is_named(engine: str, stages: str) -> None:
     simulation = prepared(engine, **{"privacy.pipeline": PIPELINES[stages]})
@@ -173,7 +190,7 @@ def test_the_command_line_offers_the_engines_that_there_are() -> None:
     assert [each.value for each in Engine] == ["auto", *NAMES, "in-memory"]
 
 
-@pytest.mark.parametrize("engine", ["low-rank", "stacked"])
+@pytest.mark.parametrize("engine", ["low-rank", "stacked", "vmapped"])
 def test_a_run_that_stopped_ends_in_the_same_bits(engine: str, tmp_path: Path) -> None:
     whole = prepared(engine, **{"rounds.total": 4})
     list(whole.rounds())

@@ -1,0 +1,45 @@
+"""Private descent: `dp-sgd` for a group of owners, each with its own draws of examples and noise.
+
+What adds up their clipped gradients is whatever fits the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...privacy.ball import Ball
+from ...privacy.outer import Sums
+from ...strategies.gradients import DpSgd
+from ...strategies.local import Streams
+
+Shares: TypeAlias = Sequence[NDArray[np.int64]]
+ClippedSums: TypeAlias = Callable[[Tensor, Shares, Ball], Sums]
+
+
+def descended(solver: DpSgd, start: Tensor, shares: Shares, streams: Sequence[Streams], sums: ClippedSums) -> Tensor:
+    """How far each of k owners gets from `start` `[d]`, `[k, d]`; owner k holds the examples `shares[k]`.
+
+    `sums(weights, drawn, ball)` adds up the clipped gradients of the examples `drawn[k]` of every owner, at weights `[k, d]`,
+    or `[1, d]` while all have the same.
+    """
+    count, dim, vectors = len(shares), len(start), start[None]
+    update, moved = torch.zeros(count, dim, device=start.device), torch.empty(count, dim, device=start.device)
+    velocity = torch.zeros(count, dim if solver.momentum else 0, device=start.device)
+    for t in range(solver.steps):
+        drawn = [share[solver.sampled(len(share), mine, t)] for share, mine in zip(shares, streams, strict=True)]
+        found = sums(vectors, drawn, solver.ball(dim))
+        for owner, mine in enumerate(streams):
+            for place, gradient in solver.gradient_pieces(partial(found.piece, owner), dim, mine, t):
+                if solver.momentum:
+                    gradient = velocity[owner, place].mul_(solver.momentum).add_(gradient)
+                update[owner, place].sub_(gradient, alpha=solver.lr)
+                torch.add(start[place], update[owner, place], out=moved[owner, place])
+        vectors = moved
+    return update
