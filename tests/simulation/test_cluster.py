@@ -294,21 +294,25 @@ def test_a_task_whose_code_the_nodes_do_not_have_is_refused(nodes: Nodes, monkey
         prepare(parse(TEXT), task=task(lambda outputs, targets: ghost.loss(outputs, targets)), cluster=nodes.address)
 
 
+def other_tacit(folder: Path) -> None:
+    """A Tacit of another version, as a node's PYTHONPATH finds it."""
+    root, package = Path(room.__file__).resolve().parents[1], folder / "tacit"
+    package.mkdir()
+    for each in root.iterdir():
+        if (each / "__init__.py").is_file() or each.name in ("config.py", "__main__.py"):
+            (package / each.name).symlink_to(each)
+    text = (root / "__init__.py").read_text()
+    (package / "__init__.py").write_text(text.replace('__version__ = "', '__version__ = "9.'))
+
+
 @pytest.mark.parametrize("there", ["another version", "none"])
 def test_a_node_with_another_version_of_tacit_or_with_none_is_refused(nodes: Nodes, there: str, tmp_path: Path) -> None:
-    root = Path(room.__file__).resolve().parents[1]
-    package = tmp_path / "tacit"
-    package.mkdir()
     if there == "none":
-        (package / "__init__.py").write_text("raise ImportError('there is no Tacit here')")
+        (tmp_path / "tacit").mkdir()
+        (tmp_path / "tacit" / "__init__.py").write_text("raise ImportError('there is no Tacit here')")
         expected = r"node .* cannot run Tacit: .*there is no Tacit here.*; install Tacit \S+ there$"
     else:
-        for each in root.iterdir():
-            if (each / "__init__.py").is_file() or each.name in ("config.py", "__main__.py"):
-                (package / each.name).symlink_to(each)
-        (package / "__init__.py").write_text(
-            (root / "__init__.py").read_text().replace('__version__ = "', '__version__ = "9.')
-        )
+        other_tacit(tmp_path)
         expected = r"node .* cannot do this work: it has Tacit 9\.\S+ .*; this run is of Tacit [^9].*; install the same"
     nodes.start("other", PYTHONPATH=str(tmp_path))
     try:
@@ -316,6 +320,27 @@ def test_a_node_with_another_version_of_tacit_or_with_none_is_refused(nodes: Nod
             prepare(parse(TEXT), cluster=nodes.address)
     finally:
         nodes.kill("other")
+
+
+def test_a_node_with_another_version_that_joins_a_run_ends_it_with_a_word(
+    nodes: Nodes, during: Callable[[int, Callable[[], None]], None], tmp_path: Path
+) -> None:
+    other_tacit(tmp_path)
+
+    def exchange() -> None:
+        nodes.start("other", PYTHONPATH=str(tmp_path))
+        nodes.kill("one")
+        nodes.kill("two")
+
+    during(20, exchange)
+    expected = r"^round 1: a node that came later cannot do this work: it has Tacit 9\.\S+ .*; resume the run, there or without"
+    try:
+        with pytest.raises(ClusterError, match=expected):
+            list(many(nodes.address).rounds())
+    finally:
+        nodes.kill("other")
+        for name in ("one", "two"):
+            nodes.start(name)
 
 
 def test_the_command_line_says_who_takes_part_and_prints_nothing_of_rays(nodes: Nodes, tmp_path: Path) -> None:
