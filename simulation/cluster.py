@@ -192,8 +192,9 @@ class Cluster:
         try:
             done: Sum = ray.get(reference)
         except RemoteError as error:
+            said = getattr(error, "cause", error)  # Ray's own is the same with a traceback for its text
             raise ClusterError(
-                f"round {round}: a node that came later cannot do this work: {error}; {_AGAIN}"
+                f"round {round}: a node that came later cannot do this work: {said}; {_AGAIN}"
             ) from error
         except ray.exceptions.RayError as error:
             raise ClusterError(

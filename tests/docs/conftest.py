@@ -26,6 +26,7 @@ PAGES = (
     "docs/studies.md",
     "docs/ledger.md",
     "docs/audits.md",
+    "docs/cluster.md",
 )
 
 

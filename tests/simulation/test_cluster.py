@@ -294,25 +294,57 @@ def test_a_task_whose_code_the_nodes_do_not_have_is_refused(nodes: Nodes, monkey
         prepare(parse(TEXT), task=task(lambda outputs, targets: ghost.loss(outputs, targets)), cluster=nodes.address)
 
 
-@pytest.mark.parametrize("there", ["another version", "none"])
-def test_a_node_with_another_version_of_tacit_or_with_none_is_refused(nodes: Nodes, there: str, tmp_path: Path) -> None:
-    root = Path(room.__file__).resolve().parents[1]
-    package = tmp_path / "tacit"
+def alive() -> set[str]:
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+
+def other_tacit(folder: Path) -> None:
+    """A Tacit of another version, as a node's PYTHONPATH finds it."""
+    root, package = Path(room.__file__).resolve().parents[1], folder / "tacit"
     package.mkdir()
-    if there == "none":
-        (package / "__init__.py").write_text("raise ImportError('there is no Tacit here')")
-        expected = r"node .* cannot run Tacit: .*there is no Tacit here.*; install Tacit \S+ there$"
-    else:
-        for each in root.iterdir():
-            if (each / "__init__.py").is_file() or each.name in ("config.py", "__main__.py"):
-                (package / each.name).symlink_to(each)
-        (package / "__init__.py").write_text(
-            (root / "__init__.py").read_text().replace('__version__ = "', '__version__ = "9.')
-        )
-        expected = r"node .* cannot do this work: it has Tacit 9\.\S+ .*; this run is of Tacit [^9].*; install the same"
+    for each in root.iterdir():
+        if (each / "__init__.py").is_file() or each.name in ("config.py", "__main__.py"):
+            (package / each.name).symlink_to(each)
+    text = (root / "__init__.py").read_text()
+    (package / "__init__.py").write_text(text.replace('__version__ = "', '__version__ = "9.'))
+
+
+def test_a_node_with_another_version_of_tacit_is_refused_at_the_start_and_when_it_joins_later(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    other_tacit(tmp_path)
+    made = prepare(parse(TEXT), cluster=nodes.address)
+    transport = made.transport
+    assert isinstance(transport, Vectorised)
+    team = transport.team
+    assert isinstance(team, Cluster)
+    before = alive()
+    nodes.start("other", PYTHONPATH=str(tmp_path))
+    (late,) = alive() - before
+    has = r"it has Tacit 9\.\S+ .*; this run is of Tacit [^9].*"
+    try:
+        with pytest.raises(ClusterError, match=f"^node .* cannot do this work: {has}; install the same on every node"):
+            prepare(parse(TEXT), cluster=nodes.address)
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        there = NodeAffinitySchedulingStrategy(late, soft=False)
+        asked = team._task.options(scheduling_strategy=there).remote(team._bundle, None, (), {})
+        with pytest.raises(
+            ClusterError, match=f"^round 7: a node that came later cannot do this work: {has}; resume the run"
+        ):
+            team._answer(ray, asked, 7)
+    finally:
+        nodes.kill("other")
+
+
+def test_a_node_without_tacit_is_refused(nodes: Nodes, tmp_path: Path) -> None:
+    (tmp_path / "tacit").mkdir()
+    (tmp_path / "tacit" / "__init__.py").write_text("raise ImportError('there is no Tacit here')")
     nodes.start("other", PYTHONPATH=str(tmp_path))
     try:
-        with pytest.raises(ClusterError, match=expected):
+        with pytest.raises(
+            ClusterError, match=r"^node .* cannot run Tacit: .*there is no Tacit here.*; install Tacit \S+ there$"
+        ):
             prepare(parse(TEXT), cluster=nodes.address)
     finally:
         nodes.kill("other")
