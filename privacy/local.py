@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 from .ball import Ball
 from .entropy import Stream
-from .noise import add_discrete_gaussian, narrow
+from .noise import PIECE, add_discrete_gaussian, narrow
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 _CHUNK = 1 << 23  # numbers in one batch of per-example gradients: 32 MiB
 _BLOCK = 1 << 18  # numbers clipped at once: they stay in the cache
-_PIECE = 1 << 16  # numbers noised at once
+_PIECE = 4 * PIECE  # numbers noised at once
 
 _REMEDIES: tuple[tuple[type[nn.Module], str], ...] = (
     (nn.modules.batchnorm._BatchNorm, "it mixes the examples of a batch; use nn.GroupNorm or nn.LayerNorm"),

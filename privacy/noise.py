@@ -26,6 +26,7 @@ _WIDEST = 9080.0  # σ of the widest table: 2^18 columns, which stay in the seco
 _SMOOTH = 2.1  # τ of every convolution: relative error below 2 · 1.01 · exp(−2π²τ²) < 2⁻¹²⁴
 _LARGEST_FACTOR = 4190  # 3 % below _WIDEST / _SMOOTH: room for rounding the factor up to an integer
 _LARGEST = 2.0**50  # σ beyond which sums of draws could leave int64
+PIECE = 1 << 14  # of an owner's draws are made at once
 _INT32 = 2**31 - 1
 _MOST_SUMMANDS = 64
 _DIGITS = Context(prec=60)
@@ -100,6 +101,7 @@ def discrete_gaussians(sources: Sequence[Words], sigma: float, count: int) -> ND
 def add_discrete_gaussian(words: Words, sigma: float, into: NDArray[Any]) -> None:
     """Add the draws of `discrete_gaussian` to whole numbers `[count]`, int64 or int32, block by block in the cache.
 
+    A vector may come in pieces one after the other, all but the last of a multiple of `PIECE` numbers: the draws are the same.
     Raises `NoiseError` for other kinds, and for int32 where draws may be as large as 2^30.
     """
     if into.dtype != np.int64 and not (into.dtype == np.int32 and narrow(sigma)):
@@ -119,7 +121,7 @@ def _gaussian_blocks(
 ) -> Iterator[tuple[slice, slice, NDArray[Any]]]:
     """Draws as numbers of `kind`, and where in `[k, count]` they belong, in blocks that stay in the cache.
 
-    Words are read level by level for a block of an owner's draws, so an owner's draws do not depend on who is beside it.
+    Words are read level by level for `PIECE` of an owner's draws, so these do not depend on who is beside it.
     """
     plan, table = levels(sigma), _gaussian_table(sigma)
     # Sums of up to so many levels are formed in int32.
@@ -183,14 +185,14 @@ def _cuts(owners: int, count: int, terms: int) -> tuple[list[tuple[slice, slice]
 
     No row's cuts depend on the others.
     """
-    most = CHUNK // terms
-    rows = max(1, most // max(1, count))
+    width = min(PIECE, max(1, count))
+    rows = max(1, min(owners, CHUNK // (terms * width)))
     cuts = [
-        (slice(first, min(first + rows, owners)), slice(start, min(start + most, count)))
+        (slice(first, min(first + rows, owners)), slice(start, min(start + width, count)))
         for first in range(0, owners, rows)
-        for start in range(0, count, most)
+        for start in range(0, count, width)
     ]
-    return cuts, Desk.of(terms * min(rows, owners) * min(most, count))
+    return cuts, Desk.of(terms * rows * width)
 
 
 def _summands(variance: float) -> int:

@@ -23,6 +23,7 @@ PAGES = (
     "docs/flower.md",
     "docs/secure-aggregation.md",
     "docs/security.md",
+    "docs/simulator.md",
     "docs/studies.md",
     "docs/ledger.md",
     "docs/audits.md",

@@ -193,6 +193,15 @@ def test_added_draws_are_the_draws(sigma: float, kind: type) -> None:
     assert np.array_equal(found, before + discrete_gaussian(stream("a"), sigma, 40_000))
 
 
+@pytest.mark.parametrize("sigma", [40.0, 2.0**22, 2.0**28])
+def test_a_vector_may_come_in_pieces(sigma: float) -> None:
+    whole = discrete_gaussian(stream("piece"), sigma, 3 * noise.PIECE + 7)
+    found, source = np.zeros_like(whole), stream("piece")
+    for first, last in ((0, 2), (2, 3), (3, 4)):
+        noise.add_discrete_gaussian(source, sigma, found[first * noise.PIECE : last * noise.PIECE])
+    assert np.array_equal(found, whole)
+
+
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int16])
 def test_numbers_that_would_round_the_draws_are_refused(kind: type) -> None:
     with pytest.raises(NoiseError, match="give int64"):
