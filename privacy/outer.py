@@ -29,7 +29,7 @@ from .local import LocalError, longest
 
 MOST_EXAMPLES = 1 << 12
 _FEW = 44  # examples whose sum is exact enough in float32
-_LONG = 1 << 12  # numbers from which their length is taken in two steps
+_LONG = 64  # numbers from which their length is taken in two steps
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def descended(solver: DpSgd, start: Tensor, shares: Shares, streams: Sequence[St
     or `[1, d]` while all have the same.
     """
     count, dim, vectors = len(shares), len(start), start[None]
-    update, moved = torch.zeros(count, dim, device=start.device), torch.empty(count, dim, device=start.device)
+    update, moved = (torch.empty(count, dim, device=start.device) for _ in range(2))
     velocity = torch.zeros(count, dim if solver.momentum else 0, device=start.device)
     for t in range(solver.steps):
         drawn = [share[solver.sampled(len(share), mine, t)] for share, mine in zip(shares, streams, strict=True)]
@@ -39,7 +39,12 @@ def descended(solver: DpSgd, start: Tensor, shares: Shares, streams: Sequence[St
             for place, gradient in solver.gradient_pieces(partial(found.piece, owner), dim, mine, t):
                 if solver.momentum:
                     gradient = velocity[owner, place].mul_(solver.momentum).add_(gradient)
-                update[owner, place].sub_(gradient, alpha=solver.lr)
-                torch.add(start[place], update[owner, place], out=moved[owner, place])
+                so_far = update[owner, place]
+                if t:
+                    so_far.sub_(gradient, alpha=solver.lr)
+                else:
+                    torch.mul(gradient, -solver.lr, out=so_far)
+                if t + 1 < solver.steps:
+                    torch.add(start[place], so_far, out=moved[owner, place])
         vectors = moved
     return update
