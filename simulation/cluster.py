@@ -13,7 +13,6 @@ import logging
 import math
 import os
 import signal
-import socket
 import threading
 import time
 import uuid
@@ -30,6 +29,7 @@ from ..client.worker import Plan
 from ..config import ConfigError
 from .craft import Craft, CraftError, packed
 from .hand import Opening, kept_by, owners_of
+from .head import answers
 from .population import FlatShares
 from .remote import Bundle, Model, RemoteError, Sum, reduced, stamp, told, viewed
 from .shards import Shard, alike, shard_total
@@ -84,7 +84,7 @@ class Cluster:
         ray = _ray()
         self._mine = _connected(ray, self.address)
         try:
-            self._bundle = ray.put(bundle)
+            self._bundle = self._put(ray, bundle, f"--cluster {self.address}")
             self._task = ray.remote(num_cpus=1, max_retries=_RETRIES)(reduced)
             self._look(ray)
         except BaseException:
@@ -104,14 +104,15 @@ class Cluster:
             self.join()
         ray = _ray()
         first = shards[0][0][0]
-        model = ray.put(Model(Opening.of(first), first.weights.numpy(), first.broadcast.numpy()))
+        model = Model(Opening.of(first), first.weights.numpy(), first.broadcast.numpy())
+        there = self._put(ray, model, f"round {first.round}")
         given = 0
         out: deque[Any] = deque()
         try:
             for taken, shard in enumerate(shards):
                 while given < min(len(shards), taken + _AHEAD * self.processors):
                     owners = owners_of(shards[given])
-                    out.append(self._task.remote(self._bundle, model, owners, kept_by(owners, memories)))
+                    out.append(self._task.remote(self._bundle, there, owners, kept_by(owners, memories)))
                     given += 1
                 done = self._answer(ray, out.popleft(), first.round)
                 if done.total is None:
@@ -125,9 +126,18 @@ class Cluster:
 
     def close(self) -> None:
         """Let the cluster go; it is joined again if there is more to do."""
-        if self._bundle is not None and self._mine:
+        if self._mine:
             _ray().shutdown()
-        self._bundle = self._task = None
+        self._bundle, self._task, self._mine = None, None, False
+
+    def _put(self, ray: Any, value: Bundle | Model, where: str) -> Any:
+        try:
+            return ray.put(value)
+        except ray.exceptions.RayError as error:
+            raise ClusterError(
+                f"{where}: the cluster at {self.address} does not take the data ({_line(error)}); "
+                "start its nodes with more --object-store-memory"
+            ) from error
 
     def _look(self, ray: Any) -> None:
         """Have every node that has processors load Tacit and the task, and take note of what there is."""
@@ -177,7 +187,7 @@ class Cluster:
         until = time.monotonic() + seconds
         while True:
             if time.monotonic() - self._looked >= _LOOK:
-                if not _answers(_as_ray_has_it(ray, self.address)):
+                if not answers(_as_ray_has_it(ray, self.address), _REACH):
                     raise ClusterError(f"{where}: the head at {self.address} no longer answers; {_AGAIN}")
                 self._looked = time.monotonic()
             left = max(0.0, min(until - time.monotonic(), _LOOK))
@@ -247,7 +257,7 @@ def _connected(ray: Any, address: str) -> bool:
         if there != _as_ray_has_it(ray, address):
             raise ClusterError(f"--cluster {address}: this process takes part in the cluster at {there}; give that")
         return False
-    if not _answers(_as_ray_has_it(ray, address)):
+    if not answers(_as_ray_has_it(ray, address), _REACH):
         raise ClusterError(
             f"--cluster {address}: no head of a Ray cluster answers there within {_REACH:.0f} s; "
             "start one with `ray start --head`, or check the address"
@@ -270,27 +280,6 @@ def _as_ray_has_it(ray: Any, address: str) -> str:
     """Ray goes by the machine's own address where it is given that of the loopback."""
     host, _, port = address.rpartition(":")
     return f"{ray.util.get_node_ip_address()}:{port}" if host in ("localhost", "127.0.0.1") else address
-
-
-def _answers(address: str) -> bool:
-    """Whether the head of a cluster says at this address that it is well."""
-    import grpc
-    from grpc_health.v1.health_pb2 import HealthCheckRequest
-    from grpc_health.v1.health_pb2_grpc import HealthStub
-
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=_REACH).close()
-    except (OSError, OverflowError):
-        return False
-    if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
-        return True  # whether it is Ray that listens is then seen by Ray alone
-    with grpc.insecure_channel(address) as channel:
-        try:
-            HealthStub(channel).Check(HealthCheckRequest(), timeout=_REACH)
-        except grpc.RpcError:
-            return False
-    return True
 
 
 def _line(error: BaseException) -> str:

@@ -144,7 +144,7 @@ def stamp() -> Stamp:
     """That of this process."""
     package = sys.modules[__name__.partition(".")[0]]
     root = Path(str(package.__file__)).resolve().parent
-    return Stamp(str(package.__version__), code_of(root), torch.__version__, platform.python_version())
+    return Stamp(str(package.__version__), code_of(root), str(torch.__version__), platform.python_version())
 
 
 def code_of(root: Path) -> str:

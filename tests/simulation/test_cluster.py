@@ -38,6 +38,7 @@ from ray.cluster_utils import Cluster
 soon = {
     "health_check_initial_delay_ms": 500, "health_check_period_ms": 300, "health_check_timeout_ms": 2000,
     "health_check_failure_threshold": 3,
+    "max_direct_call_object_size": 1000,  # sums of a small model, too, stay where they were made, and are lost with it
 }
 memory = {"object_store_memory": 80 * 2**20}
 head = {"num_cpus": 0, "include_dashboard": False, "_system_config": soon, **memory}
@@ -239,7 +240,7 @@ def test_a_head_that_no_longer_answers_ends_the_run_before_ray_ends_the_program(
     nodes: Nodes, during: Callable[[int, Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "_LOOK", 0.1)
-    during(20, lambda: monkeypatch.setattr(room, "_answers", lambda address: False))
+    during(20, lambda: monkeypatch.setattr(room, "answers", lambda address, patience: False))
     with pytest.raises(
         ClusterError, match=r"^round \d: the head at .* no longer answers; resume the run, there or without"
     ):
@@ -386,6 +387,16 @@ def test_where_no_cluster_answers_the_error_comes_in_bounded_time(
         host = "127.0.0.1" if not listens else "127.0.0.2"
         with pytest.raises(ClusterError, match=r"no head of a Ray cluster answers there within .* s; start one with"):
             prepare(parse(TEXT), cluster=f"{host}:{port}")
+
+
+def test_an_accelerator_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = prepare(parse(TEXT), device="cpu", workers=1).transport
+    assert isinstance(transport, Vectorised)
+    monkeypatch.setattr(transport.learner, "device", "cuda")
+    with pytest.raises(
+        ConfigError, match="--cluster with --device cuda: a cluster trains on CPUs; leave one of them out"
+    ):
+        joined("a:1", Work(transport.population, transport.engine, transport.learner, transport.entropy))
 
 
 def test_without_ray_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
