@@ -25,6 +25,7 @@ _WIDEST = 2270.0  # σ of the widest table: 2^16 columns of 4 bytes, which stay 
 _SMOOTH = 2.5  # τ of every convolution: relative error below 2 · 1.01 · exp(−2π²τ²) < 2⁻¹⁷⁶
 _LARGEST_FACTOR = 880  # 3 % below _WIDEST / _SMOOTH: room for rounding the factor up to an integer
 _LARGEST = 2.0**50  # σ beyond which sums of draws could leave int64
+PIECE = 1 << 13  # of an owner's draws are made at once
 _INT32, _FLOAT64 = 2**31 - 1, 2**53  # up to which whole numbers are exact
 _MOST_SUMMANDS = 64
 _DIGITS = Context(prec=60)
@@ -99,6 +100,7 @@ def discrete_gaussians(sources: Sequence[Words], sigma: float, count: int) -> ND
 def add_discrete_gaussians(sources: Sequence[Words], sigma: float, into: NDArray[Any]) -> None:
     """Add the draws of `discrete_gaussians` to whole numbers `[k, count]` in int64 or float64, block by block in the cache.
 
+    A vector may come in pieces one after the other, all but the last of a multiple of `PIECE` numbers: the draws are the same.
     Draws are exact in either. Sums in float64 beyond 2^53 are the exact ones rounded. Raises `NoiseError` for other kinds.
     """
     if into.dtype not in (np.int64, np.float64):
@@ -117,7 +119,7 @@ def _gaussian_blocks(
 ) -> Iterator[tuple[slice, slice, NDArray[Any]]]:
     """Draws as numbers of `kind`, and where in `[k, count]` they belong, in blocks that stay in the cache.
 
-    Words are read level by level for a block of an owner's draws, so an owner's draws do not depend on who is beside it.
+    Words are read level by level for `PIECE` of an owner's draws, so these do not depend on who is beside it.
     """
     plan, table = levels(sigma), _gaussian_table(sigma)
     # Sums of up to so many levels are formed in int32.
@@ -181,14 +183,14 @@ def _cuts(owners: int, count: int, terms: int) -> tuple[list[tuple[slice, slice]
 
     No row's cuts depend on the others.
     """
-    most = CHUNK // terms
-    rows = max(1, most // max(1, count))
+    width = min(PIECE, max(1, count))
+    rows = max(1, min(owners, CHUNK // (terms * width)))
     cuts = [
-        (slice(first, min(first + rows, owners)), slice(start, min(start + most, count)))
+        (slice(first, min(first + rows, owners)), slice(start, min(start + width, count)))
         for first in range(0, owners, rows)
-        for start in range(0, count, most)
+        for start in range(0, count, width)
     ]
-    return cuts, Desk.of(terms * min(rows, owners) * min(most, count))
+    return cuts, Desk.of(terms * rows * width)
 
 
 def _summands(variance: float) -> int:

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 
 from .local import GRID_BITS, LocalError
+from .noise import PIECE
 
 MOST_EXAMPLES = 1 << 12  # in one sum: float64 then errs by less than half a step a coordinate
 _SLACK = 1 - 2.0**-20
-_BLOCK = 1 << 16  # numbers of sums formed at once: 512 KiB, which stay in the cache while noise is added
+_BLOCK = 8 * PIECE  # numbers of sums formed at once: 512 KiB, which stay in the cache while noise is added
 
 
 class Part(Protocol):
@@ -47,8 +48,11 @@ class Part(Protocol):
         """The same with zeros for the examples `gone` `[k, b]`."""
         ...
 
-    def sums(self, some: slice, factors: Tensor, out: Tensor) -> None:
-        """Σᵢ factorsᵢ·gradientᵢ of the owners `some`, by `factors` `[m, b]`, into its places in `out` `[m, dim]`."""
+    def sums(self, some: slice, factors: Tensor, columns: slice, out: Tensor) -> None:
+        """Σᵢ factorsᵢ·gradientᵢ of the owners `some`, by `factors` `[m, b]`, where it has a part in `columns` of the vector.
+
+        `out` `[m, columns]` holds these columns; the others' are left as they are.
+        """
         ...
 
 
@@ -80,13 +84,22 @@ class Outer:
         inputs, errors = (each.masked_fill(gone[:, :, None], 0) for each in (self.inputs, self.errors))
         return replace(self, inputs=inputs, errors=errors)
 
-    def sums(self, some: slice, factors: Tensor, out: Tensor) -> None:
-        weighted = self.errors[some] * factors[:, :, None]
-        if self.weight is not None:
-            place = out[:, self.weight].view(len(out), weighted.shape[2], self.inputs.shape[2])
-            torch.bmm(weighted.transpose(1, 2), self.inputs[some], out=place)
-        if self.bias is not None:
-            torch.sum(weighted, dim=1, out=out[:, self.bias])
+    def sums(self, some: slice, factors: Tensor, columns: slice, out: Tensor) -> None:
+        if self.bias is not None and (both := _overlap(self.bias, columns)):
+            mine, theirs = both
+            errors = self.errors[some, :, mine]
+            out[:, theirs] = torch.bmm(factors[:, None], errors)[:, 0]
+        if self.weight is not None and (both := _overlap(self.weight, columns)):
+            mine, theirs = both
+            inputs = self.inputs[some]
+            width = inputs.shape[2]
+            rows = slice(mine.start // width, -(-mine.stop // width))  # of the weight, cut ones whole
+            weighted = (self.errors[some, :, rows] * factors[:, :, None]).transpose(1, 2)
+            if mine.start % width == 0 == mine.stop % width:
+                torch.bmm(weighted, inputs, out=out[:, theirs].view(len(out), -1, width))
+            else:
+                first = mine.start - rows.start * width
+                out[:, theirs] = torch.bmm(weighted, inputs).flatten(1)[:, first : first + mine.stop - mine.start]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +122,14 @@ class Rows:
     def without(self, gone: Tensor) -> Rows:
         return replace(self, values=self.values.masked_fill(gone[:, :, None], 0))
 
-    def sums(self, some: slice, factors: Tensor, out: Tensor) -> None:
-        totals = torch.bmm(factors[:, None], self.values[some])[:, 0]
+    def sums(self, some: slice, factors: Tensor, columns: slice, out: Tensor) -> None:
         first = 0
         for place in self.places:
-            last = first + place.stop - place.start
-            out[:, place] = totals[:, first:last]
-            first = last
+            if both := _overlap(place, columns):
+                mine, theirs = both
+                values = self.values[some, :, first + mine.start : first + mine.stop]
+                out[:, theirs] = torch.bmm(factors[:, None], values)[:, 0]
+            first += place.stop - place.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,19 +146,25 @@ class ClippedSums:
     def __len__(self) -> int:
         return len(self.factors)
 
-    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Owners, and their sums `[m, dim]` float64, in the cache and free to be written over until the next are asked for."""
+    def blocks(self) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Owners, columns and their sums `[m, columns]` float64, in the cache: to be written over at will until the next block.
+
+        An owner's columns come in their order; cuts between them stand at multiples of `noise.PIECE`.
+        """
+        width = min(self.dim, _BLOCK)
         rows = max(1, min(len(self), _BLOCK // self.dim))
-        room = torch.zeros(rows, self.dim, dtype=torch.float64, device=self.factors.device)
+        room = torch.zeros(rows, width, dtype=torch.float64, device=self.factors.device)
         filled = sum(part.width for part in self.parts) == self.dim
         for first in range(0, len(self), rows):
             some = slice(first, min(first + rows, len(self)))
-            out = room[: some.stop - first]
-            if not filled:
-                out.zero_()
-            for part in self.parts:
-                part.sums(some, self.factors[some], out)
-            yield some, out.round_()
+            for start in range(0, self.dim, width):
+                columns = slice(start, min(start + width, self.dim))
+                out = room[: some.stop - first, : columns.stop - start]
+                if not filled:
+                    out.zero_()
+                for part in self.parts:
+                    part.sums(some, self.factors[some], columns, out)
+                yield some, columns, out.round_()
 
 
 def clipped_sums(parts: Sequence[Part], dim: int, norm: float) -> ClippedSums:
@@ -175,3 +195,11 @@ def clipped_sums(parts: Sequence[Part], dim: int, norm: float) -> ClippedSums:
 def no_sums(count: int, dim: int) -> ClippedSums:
     """The sums of owners without examples: zeros."""
     return ClippedSums((), torch.zeros(count, 0, dtype=torch.float64), dim)
+
+
+def _overlap(place: slice, columns: slice) -> tuple[slice, slice] | None:
+    """What of `place` lies in `columns`, counted from the start of either; None where nothing does."""
+    first, last = max(place.start, columns.start), min(place.stop, columns.stop)
+    if first >= last:
+        return None
+    return slice(first - place.start, last - place.start), slice(first - columns.start, last - columns.start)

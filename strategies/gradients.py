@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..privacy.entropy import Stream
 from ..privacy.event import Event, Gaussian, NonPrivate, Poisson
 from ..privacy.local import GRID_BITS, LocalError, add_noise, check_layers, step
 from ..privacy.participation import repeated
@@ -142,7 +143,7 @@ class DpSgd:
         for t in range(self.steps):
             batch = examples.subset(self.sampled(len(examples), streams, t))
             total = learner.clipped_sum(start + update, batch, self.norm)
-            (gradient,) = self.gradients(total.to(torch.float64)[None], [streams], t)
+            (gradient,) = self.gradients(total.to(torch.float64)[None], self.noises([streams], t))
             velocity.mul_(self.momentum).add_(gradient)
             update.sub_(velocity, alpha=self.lr)
         return update
@@ -153,12 +154,17 @@ class DpSgd:
         words = streams(f"sample/{t}").words(count) >> np.uint64(11)
         return np.flatnonzero(words < np.uint64(math.floor(math.ldexp(self.rate, 53)))).astype(np.int64)
 
-    def gradients(self, sums: Tensor, streams: Sequence[Streams], t: int) -> Tensor:
-        """What step t of m owners descends along, `[m, d]` float32: sums of clipped gradients with noise over `denominator`.
+    def noises(self, streams: Sequence[Streams], t: int) -> list[Stream]:
+        """What each of these owners draws the noise of step t from."""
+        return [each(f"noise/{t}") for each in streams]
 
-        `sums` are whole numbers of steps, float64 `[m, d]`, and are written over.
+    def gradients(self, sums: Tensor, noises: Sequence[Stream]) -> Tensor:
+        """What m owners descend along, `[m, d]` float32: sums of clipped gradients with noise over `denominator`.
+
+        `sums` are whole numbers of steps, float64 `[m, d]`, and are written over; or they come in pieces of these, as
+        `privacy.noise.add_discrete_gaussians` takes them.
         """
-        add_noise(sums, self._noise(), [each(f"noise/{t}") for each in streams])
+        add_noise(sums, self._noise(), noises)
         return sums.mul_(step(self.norm) / self.denominator).to(torch.float32)
 
     def _noise(self) -> float:

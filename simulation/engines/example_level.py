@@ -1,8 +1,11 @@
-"""Example level: `clipped-gradient` and `dp-sgd` for chains of Linear layers, every example's norm from what passed them."""
+"""Example level: `clipped-gradient` and `dp-sgd` for chains of Linear layers, every example's norm from what passed them.
+
+Of convolutions before them every example's gradient is formed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +15,7 @@ from torch import Tensor
 
 from ...client.worker import Plan
 from ...privacy.entropy import Entropy
-from ...privacy.outer import MOST_EXAMPLES, ClippedSums, Outer, clipped_sums, no_sums
+from ...privacy.outer import MOST_EXAMPLES, ClippedSums, Outer, Part, Rows, clipped_sums, no_sums
 from ...privacy.updates import Dense, Updates
 from ...strategies.algorithm import Algorithm
 from ...strategies.gradients import ClippedGradient, DpSgd
@@ -21,8 +24,9 @@ from ...strategies.local import streams_of
 from ...strategies.messages import Request
 from ..population import Population
 from .batches import sorted_groups
-from .chain import Chain, chain_of, unfit
+from .chain import Chain, chain_of, entered, unfit
 from .engine import in_turn
+from .front import Passage
 from .pace import Pace
 from .sweep import sweep
 from .weights import Own, Shared
@@ -30,11 +34,12 @@ from .weights import Own, Shared
 _ALL = Pace(lr=1.0, epochs=1, batch=None, steps=None)  # every example once
 _NUMBERS = 1 << 20  # of a group's sums: 8 MiB
 _ROWS = 1 << 12
+_FORMED = 1 << 22  # numbers of formed gradients at once: 16 MiB, twice that in float64
 
 
 @dataclass(frozen=True, slots=True)
 class ExampleLevel:
-    """Linear layers under `clipped-gradient` and `dp-sgd`, at most `group` owners at once."""
+    """Linear layers, perhaps behind convolutions, under `clipped-gradient` and `dp-sgd`, at most `group` owners at once."""
 
     group: int = 256
     name: str = "example-level"
@@ -51,8 +56,6 @@ class ExampleLevel:
         chain = chain_of(learner.module, learner.trainable)
         if isinstance(chain, str):
             return chain
-        if chain.front.layers:
-            return "it knows no example's part in a convolution"
         return "a layer works in place" if chain.in_place else unfit(chain, learner, population)
 
     def pays(self, plan: Plan, learner: Learner, population: Population) -> str | None:
@@ -94,21 +97,42 @@ class _Work:
     requests: Sequence[Request]
     entropy: Entropy
 
-    def sums(self, weights: Shared | Own, shares: Sequence[NDArray[np.int64]], norm: float) -> ClippedSums:
-        """Σ clip(∇ℓᵢ, norm) of every owner over the training examples `shares[k]`."""
+    def sums(
+        self, vectors: Tensor, shares: Sequence[NDArray[np.int64]], norm: float
+    ) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Σ clip(∇ℓᵢ, norm) of every owner over the training examples `shares[k]`, as `ClippedSums.blocks` gives them.
+
+        `vectors` are the weights `[k, d]`, or one row `[1, d]` that all share.
+        """
+        most = max(1, _FORMED // max(1, self.chain.front.numbers * max(map(len, shares))))
+        for first in range(0, len(shares), most):
+            own = vectors if len(vectors) == 1 else vectors[first : first + most]
+            for some, columns, block in self._clipped(own, shares[first : first + most], norm).blocks():
+                yield slice(first + some.start, first + some.stop), columns, block
+
+    def _clipped(self, vectors: Tensor, shares: Sequence[NDArray[np.int64]], norm: float) -> ClippedSums:
         rows, used = filled(shares)
         if not used.any():
             return no_sums(len(shares), self.chain.dim)
-        training = self.population.training
-        inputs = training.inputs.index_select(0, rows.flatten()).view(*rows.shape, -1)
+        chain, training = self.chain, self.population.training
+        inputs = training.inputs.index_select(0, rows.flatten())
         targets = training.targets.index_select(0, rows.flatten())
-        swept = sweep(self.chain, weights.forward, weights.backward, inputs, targets, used, self.learner.loss)
-        layers = [
-            Outer(link.weight_at, link.bias_at, entered, errors)
-            for link, entered, errors in zip(self.chain.affines, swept.inputs, swept.errors, strict=True)
+        affines = chain.affines
+        weights = Shared(affines, vectors[0]) if len(vectors) == 1 else Own(affines, vectors)
+        cut = torch.cat([vectors[:, place] for place in chain.front.places] or [vectors[:, :0]], dim=1)
+        passage = Passage(chain.front.apart(), cut)
+        values = entered(chain, passage, inputs.view(*rows.shape, *inputs.shape[1:]))
+        swept = sweep(chain, weights.forward, weights.backward, values, targets, used, self.learner.loss)
+        parts: list[Part] = [
+            Outer(link.weight_at, link.bias_at, inner, errors)
+            for link, inner, errors in zip(affines, swept.inputs, swept.errors, strict=True)
             if link.trained and errors is not None
         ]
-        return clipped_sums(layers, self.chain.dim, norm)
+        if swept.entry is not None:
+            formed = torch.zeros(*rows.shape, chain.front.numbers)
+            passage.add_gradients_of_examples(swept.entry, formed)
+            parts.append(Rows(chain.front.places, formed))
+        return clipped_sums(parts, chain.dim, norm)
 
     def shares(self) -> list[NDArray[np.int64]]:
         """Where each owner's examples stand in the training data."""
@@ -129,11 +153,10 @@ def filled(shares: Sequence[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
 def _clipped_gradients(work: _Work, solver: ClippedGradient) -> Tensor:
     """`[k, d]`; one step at the weights that all share."""
     start, shares = work.requests[0].weights, work.shares()
-    updates = torch.empty(len(shares), len(start))
-    for some, sums in work.sums(Shared(work.chain.affines, start), shares, solver.inner_norm).blocks():
-        for row, total in zip(updates[some], sums, strict=True):
-            row.copy_(solver.update_of(total))
-    return updates
+    totals = torch.empty(len(shares), len(start), dtype=torch.float64)
+    for some, columns, sums in work.sums(start[None], shares, solver.inner_norm):
+        totals[some, columns] = sums
+    return torch.stack([solver.update_of(total) for total in totals])
 
 
 def _dp_sgd(work: _Work, solver: DpSgd) -> Tensor:
@@ -143,8 +166,8 @@ def _dp_sgd(work: _Work, solver: DpSgd) -> Tensor:
     update, velocity = torch.zeros(len(shares), len(start)), torch.zeros(len(shares), len(start))
     for t in range(solver.steps):
         batches = [share[solver.sampled(len(share), mine, t)] for share, mine in zip(shares, streams, strict=True)]
-        weights = Own(work.chain.affines, start + update) if t else Shared(work.chain.affines, start)
-        for some, sums in work.sums(weights, batches, solver.norm).blocks():
-            velocity[some].mul_(solver.momentum).add_(solver.gradients(sums, streams[some], t))
-            update[some].sub_(velocity[some], alpha=solver.lr)
+        noises = solver.noises(streams, t)
+        for some, columns, sums in work.sums(start + update if t else start[None], batches, solver.norm):
+            moved = velocity[some, columns].mul_(solver.momentum).add_(solver.gradients(sums, noises[some]))
+            update[some, columns].sub_(moved, alpha=solver.lr)
     return update

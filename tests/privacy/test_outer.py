@@ -34,9 +34,9 @@ def sums(parts: Sequence[Part], norm: float = 0.7) -> Tensor:
     """Formed, int64 `[k, d]`."""
     found = clipped_sums(parts, DIM, norm)
     rows = torch.full((len(found), DIM), -1, dtype=torch.int64)
-    for some, block in found.blocks():
-        rows[some] = block.to(torch.int64)
-        assert torch.equal(rows[some].double(), block)
+    for some, columns, block in found.blocks():
+        rows[some, columns] = block.to(torch.int64)
+        assert torch.equal(rows[some, columns].double(), block)
         block.fill_(torch.nan)  # whoever has it may do with it as it likes
     return rows
 
@@ -105,12 +105,14 @@ def test_rows_without_errors_add_nothing() -> None:
     assert int((sums(made) - sums(chosen(made, [0, 1, 2]))).abs().max()) <= 1
 
 
-@pytest.mark.parametrize("block", [1, 3 * DIM, 100 * DIM])
-def test_sums_do_not_depend_on_how_many_owners_are_formed_at_once(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("block", [1, 7, 10, 22, 3 * DIM, 100 * DIM])
+def test_sums_do_not_depend_on_how_much_is_formed_at_once(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     made = layers(7, 5)
-    whole = sums(made)
-    monkeypatch.setattr(outer, "_BLOCK", block)
-    assert int((sums(made) - whole).abs().max()) <= 1
+    for parts in (made, part_formed(made)):
+        monkeypatch.setattr(outer, "_BLOCK", 1 << 16)
+        whole = sums(parts)
+        monkeypatch.setattr(outer, "_BLOCK", block)
+        assert int((sums(parts) - whole).abs().max()) <= 1
 
 
 def test_what_no_part_has_is_zero() -> None:
@@ -118,7 +120,7 @@ def test_what_no_part_has_is_zero() -> None:
     found = sums(made[1:])
     assert not found[:, :24].any()
     assert found[:, 24:].any()
-    assert [block.tolist() for _, block in no_sums(2, 3).blocks()] == [[[0.0] * 3] * 2]
+    assert [block.tolist() for *_, block in no_sums(2, 3).blocks()] == [[[0.0] * 3] * 2]
 
 
 def test_what_cannot_be_bounded_is_refused() -> None:

@@ -27,6 +27,18 @@ ENTROPY = SeededEntropy(4)
 OWNERS, EACH, CLASSES, NORM = 3, 14, 3, 0.4
 MODELS = {
     "mlp": ((6,), lambda: nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))),
+    "cnn": (
+        (2, 8, 8),
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 5, 3),
+            nn.Tanh(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(5, 4, 2),
+            nn.Tanh(),
+            nn.Flatten(),
+            nn.Linear(16, 3),
+        ),
+    ),
 }
 
 
