@@ -25,7 +25,7 @@ _WIDEST = 2270.0  # σ of the widest table: 2^16 columns of 4 bytes, which stay 
 _SMOOTH = 2.5  # τ of every convolution: relative error below 2 · 1.01 · exp(−2π²τ²) < 2⁻¹⁷⁶
 _LARGEST_FACTOR = 880  # 3 % below _WIDEST / _SMOOTH: room for rounding the factor up to an integer
 _LARGEST = 2.0**50  # σ beyond which sums of draws could leave int64
-PIECE = 1 << 13  # of an owner's draws are made at once
+PIECE = 1 << 14  # of an owner's draws are made at once
 _INT32, _FLOAT64 = 2**31 - 1, 2**53  # up to which whole numbers are exact
 _MOST_SUMMANDS = 64
 _DIGITS = Context(prec=60)
