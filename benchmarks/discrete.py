@@ -34,7 +34,11 @@ def configuration(model: str, law: str, bits: int) -> dict[str, Any]:
         "population": {"owners": OWNERS},
         "rounds": {"total": 10**5, "participation": {"use": "fixed", "cohort": COHORT}, "quorum": 0.8},
         "local": {"use": "sgd", "lr": 1.0},
-        "privacy": {"relation": "zero-out", "delta": 1e-4, "pipeline": [CLIP, *([noise] if law == CENTRAL else shares)]},
+        "privacy": {
+            "relation": "zero-out",
+            "delta": 1e-4,
+            "pipeline": [CLIP, *([noise] if law == CENTRAL else shares)],
+        },
         "budget": {"epsilon": float("inf")},
         "evaluation": {"every": 10**5},
     }
