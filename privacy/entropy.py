@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 18  # update_into runs at memory speed in blocks of 128 KiB to 1 MiB
 _ZEROS = memoryview(bytes(_BLOCK))
 _AES = 16  # bytes of a block
-_ROOM = _AES - 1  # update_into wants room for one block more
+ROOM = _AES - 1  # update_into wants room for one block more
 _DOMAIN = b"tacit entropy 1\0"
 _SEED = b"tacit shuffle 1\0"
 
@@ -51,17 +51,21 @@ class _Keystream:
         self.encryptor: CipherContext | None = None  # made at the first byte: a stream may be asked for its seed alone
 
     def fill(self, view: memoryview, count: int, place: int) -> None:
-        """Write `count` bytes from `place` on to the front of `view`, which has `_ROOM` more."""
+        """Write `count` bytes from `place` on to the front of `view`, which has `ROOM` more."""
         if self.encryptor is None:
             self.encryptor = Cipher(AES256(self.key), CTR(bytes(_AES))).encryptor()
         if place != self.place:
             block, within = divmod(place, _AES)
             self.encryptor.reset_nonce(block.to_bytes(_AES, "big"))
-            self.encryptor.update_into(_ZEROS[:within], bytearray(within + _ROOM))
+            if within:
+                self.encryptor.update_into(_ZEROS[:within], bytearray(within + ROOM))
+        self.place = place + count
+        if count <= _BLOCK:  # nearly always: the draws of one owner
+            self.encryptor.update_into(_ZEROS[:count], view)
+            return
         for start in range(0, count, _BLOCK):
             size = min(_BLOCK, count - start)
-            self.encryptor.update_into(_ZEROS[:size], view[start : start + size + _ROOM])
-        self.place = place + count
+            self.encryptor.update_into(_ZEROS[:size], view[start : start + size + ROOM])
 
 
 class Stream:
@@ -94,21 +98,22 @@ class Stream:
 
     def bytes(self, count: int) -> bytearray:
         """The next `count` bytes."""
-        out = bytearray(count + _ROOM)
+        out = bytearray(count + ROOM)
         with memoryview(out) as view:
-            self._fill(view, count)
+            self.fill(view, count)
         del out[count:]
         return out
 
     def words(self, count: int) -> NDArray[np.uint64]:
         """`count` uniform 64-bit words (little-endian), in an array of their own."""
         out = np.empty(count + 2, dtype="<u8")
-        self._fill(out.data.cast("B"), 8 * count)
+        self.fill(out.data.cast("B"), 8 * count)
         return out[:count]
 
-    def _fill(self, view: memoryview, count: int) -> None:
-        """Write the next `count` bytes to the front of `view`, which has `_ROOM` more."""
-        self._refuse_fork()
+    def fill(self, view: memoryview, count: int) -> None:
+        """Write the next `count` bytes to the front of `view`, of bytes, which has room for `ROOM` more: these mean nothing."""
+        if os.getpid() != self._process:
+            self._refuse_fork()
         self._keystream.fill(view, count, self._place)
         self._place += count
 
