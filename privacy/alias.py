@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from .entropy import ROOM
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -27,10 +29,14 @@ _MOST_BITS = 20  # of a column: then one draw in 2^12 is a tie
 
 
 class Words(Protocol):
-    """A source of uniform 64-bit words, such as `Stream`."""
+    """A source of uniform bits, such as `Stream`."""
+
+    def fill(self, view: memoryview, count: int) -> None:
+        """Write the next `count` bytes to the front of `view`, of bytes, which has room for `ROOM` more."""
+        ...
 
     def words(self, count: int) -> NDArray[np.uint64]:
-        """The next `count` words, in an array of their own: whoever asked may write over it."""
+        """The next `count` words of 64 bits."""
         ...
 
 
@@ -39,6 +45,7 @@ class Desk:
     """Room for the draws of one block and what they are made with: taken once, because fresh memory costs more than a draw."""
 
     words: NDArray[np.uint32]
+    view: memoryview
     column: NDArray[np.intp]
     entry: NDArray[np.uint32]
     tied: NDArray[np.uint32]
@@ -46,8 +53,9 @@ class Desk:
     @staticmethod
     def of(size: int) -> Desk:
         """Room for `size` draws."""
-        words, entry, tied = np.empty((3, size), dtype=np.uint32)
-        return Desk(words, np.empty(size, dtype=np.intp), entry, tied)
+        words = np.empty(size + ROOM // 4 + 1, dtype="<u4")
+        entry, tied = np.empty((2, size), dtype=np.uint32)
+        return Desk(words, words.data.cast("B"), np.empty(size, dtype=np.intp), entry, tied)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,8 +84,10 @@ class Alias:
         """`count` draws from each source `[k, count]`, all at once, on the desk: good until it is next used."""
         size = len(sources) * count
         column, entry, tied = desk.column[:size], desk.entry[:size], desk.tied[:size]
-        parts = [source.words((count + 1) // 2).view(np.uint32)[:count] for source in sources]
-        words = parts[0] if len(parts) == 1 else np.concatenate(parts, out=desk.words[:size])
+        words, view = desk.words[:size], desk.view
+        for source in sources:
+            source.fill(view, 4 * count)
+            view = view[4 * count :]
         mask = np.uint32((1 << self.column_bits) - 1)
         np.bitwise_and(words, mask, out=tied)
         np.copyto(column, tied)

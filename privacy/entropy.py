@@ -3,6 +3,9 @@
 `SystemEntropy` keys each stream from the operating system. `SeededEntropy(seed)` keys it with
 SHA-256(seed, purpose, round, attempt, owner), so a draw depends on neither order, worker count nor engine; it exists for
 simulation only, and results made with it say so. Both expand their key with AES-256-CTR (NIST SP 800-38A).
+
+Streams of many owners for one purpose (`streams`) stand under one key, owner k's from counter block k·2⁶⁴ on, so that nobody's
+bytes meet another's: keying a cipher takes longer than a thousand draws.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 18  # update_into runs at memory speed in blocks of 128 KiB to 1 MiB
 _ZEROS = memoryview(bytes(_BLOCK))
-_ROOM = 15  # update_into wants room for one block more
+_AES = 16  # bytes of a block
+ROOM = _AES - 1  # update_into wants room for one block more
 _DOMAIN = b"tacit entropy 1\0"
 _SEED = b"tacit shuffle 1\0"
 
@@ -34,49 +38,84 @@ class EntropyError(RuntimeError):
     """A stream was used where its bytes would repeat (after a fork)."""
 
 
+class _Keystream:
+    """AES-256-CTR under one key, read at one place after another; `place` is the byte that comes next."""
+
+    __slots__ = ("encryptor", "key", "place")
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != 32:
+            raise EntropyError(f"a stream's key has {len(key)} bytes; AES-256 takes 32")
+        self.key = key
+        self.place = 0
+        self.encryptor: CipherContext | None = None  # made at the first byte: a stream may be asked for its seed alone
+
+    def fill(self, view: memoryview, count: int, place: int) -> None:
+        """Write `count` bytes from `place` on to the front of `view`, which has `ROOM` more."""
+        if self.encryptor is None:
+            self.encryptor = Cipher(AES256(self.key), CTR(bytes(_AES))).encryptor()
+        if place != self.place:
+            block, within = divmod(place, _AES)
+            self.encryptor.reset_nonce(block.to_bytes(_AES, "big"))
+            if within:
+                self.encryptor.update_into(_ZEROS[:within], bytearray(within + ROOM))
+        self.place = place + count
+        if count <= _BLOCK:  # nearly always: the draws of one owner
+            self.encryptor.update_into(_ZEROS[:count], view)
+            return
+        for start in range(0, count, _BLOCK):
+            size = min(_BLOCK, count - start)
+            self.encryptor.update_into(_ZEROS[:size], view[start : start + size + ROOM])
+
+
 class Stream:
     """Keystream of AES-256-CTR under one key, zero IV, read from front to back.
 
     It refuses to be read in another process than the one that made it: a forked copy would repeat its bytes.
     """
 
-    __slots__ = ("_encryptor", "_key", "_process")
+    __slots__ = ("_keystream", "_place", "_process")
 
     def __init__(self, key: bytes) -> None:
-        if len(key) != 32:
-            raise EntropyError(f"a stream's key has {len(key)} bytes; AES-256 takes 32")
-        self._key = key
-        self._encryptor: CipherContext | None = None  # made at the first byte: a stream may be asked for its seed alone
-        self._process = os.getpid()
+        self._start(_Keystream(key), 0, os.getpid())
+
+    def _start(self, keystream: _Keystream, place: int, process: int) -> None:
+        self._keystream, self._place, self._process = keystream, place, process
+
+    @staticmethod
+    def beside(key: bytes, owners: Sequence[int]) -> list[Stream]:
+        """A stream for each of these owners, numbers from 0 to 2⁶⁴ − 1, all under one key; for one thread."""
+        if len(set(owners)) != len(owners) or not all(0 <= owner < 1 << 64 for owner in owners):
+            raise EntropyError("streams side by side belong to different owners, numbered from 0 to 2^64 - 1")
+        keystream, process = _Keystream(key), os.getpid()
+        made = [Stream.__new__(Stream) for _ in owners]
+        for stream, owner in zip(made, owners, strict=True):
+            stream._start(keystream, _AES * owner << 64, process)
+        return made
 
     def __repr__(self) -> str:
         return "Stream()"
 
     def bytes(self, count: int) -> bytearray:
         """The next `count` bytes."""
-        out = bytearray(count + _ROOM)
+        out = bytearray(count + ROOM)
         with memoryview(out) as view:
-            self._fill(view, count)
+            self.fill(view, count)
         del out[count:]
         return out
 
     def words(self, count: int) -> NDArray[np.uint64]:
         """`count` uniform 64-bit words (little-endian), in an array of their own."""
         out = np.empty(count + 2, dtype="<u8")
-        self._fill(out.data.cast("B"), 8 * count)
+        self.fill(out.data.cast("B"), 8 * count)
         return out[:count]
 
-    def _fill(self, view: memoryview, count: int) -> None:
-        """Write the next `count` bytes to the front of `view`, which has `_ROOM` more."""
-        self._refuse_fork()
-        if self._encryptor is None:
-            self._encryptor = Cipher(AES256(self._key), CTR(bytes(16))).encryptor()
-        if count <= _BLOCK:  # nearly always: the draws of one owner
-            self._encryptor.update_into(_ZEROS[:count], view)
-            return
-        for start in range(0, count, _BLOCK):
-            size = min(_BLOCK, count - start)
-            self._encryptor.update_into(_ZEROS[:size], view[start : start + size + _ROOM])
+    def fill(self, view: memoryview, count: int) -> None:
+        """Write the next `count` bytes to the front of `view`, of bytes, which has room for `ROOM` more: these mean nothing."""
+        if os.getpid() != self._process:
+            self._refuse_fork()
+        self._keystream.fill(view, count, self._place)
+        self._place += count
 
     def uniform(self, count: int) -> NDArray[np.float64]:
         """`count` uniform multiples of 2⁻⁵³ in [0, 1)."""
@@ -88,7 +127,7 @@ class Stream:
         SHA-256(domain, key), cut: a tenth of the time of the first keystream block. Always the same, wherever the stream is.
         """
         self._refuse_fork()
-        return int.from_bytes(hashlib.sha256(_SEED + self._key).digest()[:8], "little")
+        return int.from_bytes(hashlib.sha256(_SEED + self._keystream.key).digest()[:8], "little")
 
     def generator(self) -> np.random.Generator:
         """A NumPy generator keyed from this stream: for partitions and simulated faults, never for noise or masks."""
@@ -117,6 +156,10 @@ class Entropy(Protocol):
         """The stream for one use; `owner = -1` is the coordinator's own."""
         ...
 
+    def streams(self, purpose: str, round: int, *, owners: Sequence[int], attempt: int = 0) -> list[Stream]:
+        """A stream for each of these owners, whoever else is among them; others than `stream` gives. For one thread."""
+        ...
+
     def seeds(self, purpose: str, round: int, *, owners: Sequence[int], attempt: int = 0) -> NDArray[np.uint64]:
         """`stream(…).seed()` of each of these owners, all at once `[k]`."""
         ...
@@ -132,6 +175,9 @@ class SystemEntropy:
 
     def stream(self, purpose: str, round: int = 0, *, owner: int = -1, attempt: int = 0) -> Stream:
         return Stream(os.urandom(32))
+
+    def streams(self, purpose: str, round: int, *, owners: Sequence[int], attempt: int = 0) -> list[Stream]:
+        return Stream.beside(os.urandom(32), owners)
 
     def seeds(self, purpose: str, round: int, *, owners: Sequence[int], attempt: int = 0) -> NDArray[np.uint64]:
         return np.frombuffer(os.urandom(8 * len(owners)), dtype="<u8")
@@ -149,6 +195,9 @@ class SeededEntropy:
 
     def stream(self, purpose: str, round: int = 0, *, owner: int = -1, attempt: int = 0) -> Stream:
         return Stream(hashlib.sha256(self._address(purpose, round, attempt) + b"%d" % owner).digest())
+
+    def streams(self, purpose: str, round: int, *, owners: Sequence[int], attempt: int = 0) -> list[Stream]:
+        return Stream.beside(hashlib.sha256(self._address(purpose, round, attempt) + b"owners").digest(), owners)
 
     def seeds(self, purpose: str, round: int, *, owners: Sequence[int], attempt: int = 0) -> NDArray[np.uint64]:
         before = hashlib.sha256(self._address(purpose, round, attempt))

@@ -44,5 +44,5 @@ class DiscreteGaussian(Stage):
             noise = drawn(
                 env, "discrete-gaussian", shape, lambda streams, count: discrete_gaussians(streams, sigma, count)
             )
-            values = values + noise.to(values.device)
+            values = noise.to(values.device).add_(values)
         return Dense(residues(values, signal.ring or 0))

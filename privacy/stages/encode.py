@@ -88,7 +88,7 @@ class Encode(Stage):
     def send(self, updates: Updates, signal: Signal, env: Env) -> Updates:
         values = updates.dense()
         if signal.scale is None:
-            values = self._rounded(values, signal, env)
+            return Dense(self._rounded(values, signal, env))
         return Dense(residues(values, self.bits))
 
     def receive(self, total: Tensor, signal: Signal, env: Env) -> Tensor:
@@ -99,6 +99,7 @@ class Encode(Stage):
         return (integers.to(torch.float64) * step).to(torch.float32)
 
     def _rounded(self, values: Tensor, signal: Signal, env: Env) -> Tensor:
+        """`[k, d]` float32 to integers in the ring, block by block: each is read, rounded and written once."""
         resolution = self._resolution(signal)
         streams = owner_streams(env, "encode", len(values))
         limit = _squared(resolution, signal.dim)
@@ -108,11 +109,11 @@ class Encode(Stage):
             block = streams[start : start + rows]
             scaled = values[start : start + rows].to(torch.float64) * (resolution / signal.bound)
             # NaN is not ≤; a coordinate past the bound belongs to a vector that broke it (PRIVACY.md 12: zero).
-            scaled[~(torch.linalg.vector_norm(scaled, math.inf, dim=1) <= 2 * resolution)] = 0
+            scaled[~(scaled.abs().amax(dim=1) <= 2 * resolution)] = 0
             integers = _stochastic(scaled, block)
             if signal.unit == "owner":
                 integers = _shortened(integers, scaled, block, limit)
-            out[start : start + rows] = integers
+            out[start : start + rows].copy_(integers).bitwise_and_((1 << self.bits) - 1)
         return out
 
     def _resolution(self, signal: Signal) -> float:
@@ -181,12 +182,14 @@ def _squared(resolution: float, dim: int) -> int:
 
 
 def _stochastic(scaled: Tensor, streams: Sequence[Stream]) -> Tensor:
-    words = np.empty(scaled.shape, dtype=np.uint64)
-    for row, stream in zip(words, streams, strict=True):
-        row[:] = stream.words(scaled.shape[1])
-    words >>= np.uint64(11)
-    uniform = words.view(np.int64).astype(np.float64)  # below 2⁵³, the numbers of `Stream.uniform`
-    uniform *= 2.0**-53
+    """⌊x + u⌋ with u a uniform multiple of 2⁻³² in [0, 1): unbiased to 2⁻³³ of a step."""
+    width = 4 * scaled.shape[1]
+    words = np.empty(scaled.numel() + 4, dtype="<u4")
+    view = words.data.cast("B")
+    for at, stream in enumerate(streams):
+        stream.fill(view[at * width :], width)
+    uniform = words[: scaled.numel()].reshape(scaled.shape).astype(np.float64)
+    uniform *= 2.0**-32
     return torch.from_numpy(uniform).to(scaled.device).add_(scaled).floor_()
 
 

@@ -85,7 +85,7 @@ def rounded_sum(total: Tensor, signal: Signal) -> Tensor:
 def _of_owner(values: Tensor, signal: Signal) -> Tensor:
     scaled = values * (STEPS / signal.bound)
     # NaN is not ≤ 2; a coordinate beyond the bound could only belong to a vector that broke it.
-    scaled[~(torch.linalg.vector_norm(scaled, math.inf, dim=1) <= 2 * STEPS)] = 0
+    scaled[~(scaled.abs().amax(dim=1) <= 2 * STEPS)] = 0
     return shortest(scaled.round(), lambda rows: scaled[rows].trunc(), STEPS**2)
 
 

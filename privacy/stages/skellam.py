@@ -39,5 +39,5 @@ class Skellam(Stage):
         if variance > 0:
             shape = (len(values), signal.dim)
             noise = drawn(env, "skellam", shape, lambda streams, count: skellams(streams, variance, count))
-            values = values + noise.to(values.device)
+            values = noise.to(values.device).add_(values)
         return Dense(residues(values, signal.ring or 0))

@@ -19,7 +19,7 @@ def owner_streams(env: Env, purpose: str, count: int) -> list[Stream]:
         raise PipelineError(
             f"{purpose}: {count} contributions of {len(env.owner_ids)} owners; give Env one owner_id per contribution"
         )
-    return [env.entropy.stream(purpose, env.round, owner=owner, attempt=env.attempt) for owner in env.owner_ids]
+    return env.entropy.streams(purpose, env.round, owners=env.owner_ids, attempt=env.attempt)
 
 
 def drawn(

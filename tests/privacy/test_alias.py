@@ -15,21 +15,26 @@ WORDS = 1 << 32
 
 
 class Script:
-    """64-bit words read from a list."""
+    """Bits read from a list of 32-bit words, those of a tie's 64 bits two by two, the low half first."""
 
     def __init__(self, *words: int) -> None:
-        self.left = list(words)
+        self.left = b"".join(word.to_bytes(4, "little") for word in words)
+
+    def fill(self, view: memoryview, count: int) -> None:
+        assert len(view) >= count + 15
+        assert len(self.left) >= count
+        view[:count], self.left = self.left[:count], self.left[count:]
+        view[count : count + 15] = bytes(15)
 
     def words(self, count: int) -> np.ndarray:
-        now, self.left = self.left[:count], self.left[count:]
-        assert len(now) == count
-        return np.array(now, dtype="<u8")
+        now, self.left = self.left[: 8 * count], self.left[8 * count :]
+        assert len(now) == 8 * count
+        return np.frombuffer(now, dtype="<u8")
 
 
-def paired(*words: int) -> list[int]:
-    """32-bit words as the 64-bit words in which they come, the first in the low half."""
-    padded = [*words, *([0] * (len(words) % 2))]
-    return [low + (high << 32) for low, high in zip(padded[::2], padded[1::2], strict=True)]
+def halves(*words: int) -> list[int]:
+    """64-bit words as they are scripted."""
+    return [half for word in words for half in (word % WORDS, word >> 32)]
 
 
 def threshold(table: Alias, column: int) -> int:
@@ -84,10 +89,10 @@ def test_every_word_gives_the_value_whose_ticket_it_is(weights: list[int], first
         for ticket in {0, max(limit - 1, 0), limit, min(limit + 1, last), last}:
             ends = sorted({0, max(rest - 1, 0), rest, (1 << 96) - 1}) if ticket == limit else [0]
             for end in ends:
-                source = Script(*paired((ticket << table.column_bits) + column), end >> 32, (end % WORDS) << 32)
+                source = Script((ticket << table.column_bits) + column, *halves(end >> 32, (end % WORDS) << 32))
                 own = (ticket << 96) + end < kept(table, column)
                 assert drawn(table, source, 1) == [table.first + column if own else other(table, column)]
-                assert len(source.left) == (0 if ticket == limit else 2)
+                assert len(source.left) == (0 if ticket == limit else 16)
 
 
 def test_every_word_of_a_short_table_counted() -> None:
@@ -97,7 +102,7 @@ def test_every_word_of_a_short_table_counted() -> None:
     every = (np.arange(1 << 14, dtype=np.uint64) << np.uint64(18)).astype(np.uint32)
     found = np.zeros(3)
     for column in range(4):
-        source = Script(*paired(*(every + np.uint32(column)).tolist()), *([0] * 8))
+        source = Script(*(every + np.uint32(column)).tolist(), *([0] * 8))
         found += np.bincount(np.array(drawn(table, source, len(every))) - 5, minlength=3)
     assert np.abs(found / 2**16 - [1 / 7, 1 / 3, 11 / 21]).max() <= 4 * 2.0**-16
 
@@ -118,15 +123,15 @@ def test_a_table_too_large_for_its_words_is_refused() -> None:
 def test_ties_of_several_sources_are_each_decided_by_the_source_s_own_next_words() -> None:
     table = alias([TOTAL // 3, TOTAL - TOTAL // 3], 0)
     column = int(np.flatnonzero(table.columns >> 1)[0])
-    tie = paired(*[(threshold(table, column) << table.column_bits) + column] * 2)
+    tie = [(threshold(table, column) << table.column_bits) + column] * 2
     middle, low = int(table.middle[column]), int(table.low[column]) << 32
     below, above = (middle, low - 1), (middle, low)
-    found = table.rows([Script(*tie, *below, *above), Script(*tie, *above, *below)], 2, Desk.of(4))
+    found = table.rows([Script(*tie, *halves(*below, *above)), Script(*tie, *halves(*above, *below))], 2, Desk.of(4))
     assert found.tolist() == [[column, other(table, column)], [other(table, column), column]]
 
 
 @pytest.mark.parametrize("count", [1, 2, CHUNK - 1, CHUNK + 3])
 def test_draws_are_those_of_their_words(count: int) -> None:
     table = alias([TOTAL // 2, TOTAL // 2], 3)
-    words = np.random.default_rng(0).integers(0, 1 << 64, CHUNK, dtype=np.uint64)
-    assert table.draw(Script(*words.tolist()), count).tolist() == (words.view("<u4")[:count] % 2 + 3).tolist()
+    words = np.random.default_rng(0).integers(0, 1 << 32, 2 * CHUNK, dtype=np.uint32)
+    assert table.draw(Script(*words.tolist()), count).tolist() == (words[:count] % 2 + 3).tolist()

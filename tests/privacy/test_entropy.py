@@ -4,6 +4,9 @@ import os
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.ciphers.modes import CTR
 from hypothesis import given
 from hypothesis import strategies as st
 from tacit.privacy.entropy import EntropyError, SeededEntropy, Stream, SystemEntropy
@@ -99,3 +102,38 @@ def test_seeds_of_many_are_those_of_their_streams(owners: list[int]) -> None:
     assert found.tolist() == alone
     assert len(SystemEntropy().seeds("local/batches", 4, owners=owners)) == len(owners)
     assert SystemEntropy().seeds("x", 1, owners=[1]) != SystemEntropy().seeds("x", 1, owners=[1])
+
+
+# --- side by side ---
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 300_000) | st.integers(0, 40)), max_size=8))
+def test_streams_side_by_side_are_read_in_any_turn(reads: list[tuple[int, int]]) -> None:
+    """Owner k reads AES-256-CTR from counter block k·2⁶⁴ on, whoever reads in between."""
+    key, owners = bytes(range(32)), [7, 0, 2**64 - 1, 1]
+    streams, found = Stream.beside(key, owners), [b""] * 4
+    for at, size in reads:
+        found[at] += bytes(streams[at].bytes(size))
+    for owner, mine in zip(owners, found, strict=True):
+        counter = CTR((owner << 64).to_bytes(16, "big"))
+        assert mine == Cipher(AES256(key), counter).encryptor().update(bytes(len(mine)))
+
+
+def test_streams_side_by_side_depend_on_their_arguments_only() -> None:
+    def first(seed: int, purpose: str, round: int, owner: int, attempt: int, others: tuple[int, ...] = ()) -> bytes:
+        streams = SeededEntropy(seed).streams(purpose, round, owners=(*others, owner), attempt=attempt)
+        return bytes(streams[-1].bytes(16))
+
+    base = first(1, "p", 2, 3, 0)
+    assert base == first(1, "p", 2, 3, 0, others=(9, 4))
+    others = [first(2, "p", 2, 3, 0), first(1, "q", 2, 3, 0), first(1, "p", 3, 3, 0), first(1, "p", 2, 4, 0)]
+    others += [first(1, "p", 2, 3, 1), bytes(SeededEntropy(1).stream("p", 2, owner=3).bytes(16))]
+    assert len({base, *others}) == 7
+    fresh = [bytes(s.bytes(16)) for _ in range(2) for s in SystemEntropy().streams("p", 2, owners=[0, 1])]
+    assert len(set(fresh)) == 4
+
+
+@pytest.mark.parametrize("owners", [[1, 1], [-1], [1 << 64]])
+def test_streams_whose_bytes_would_meet_are_refused(owners: list[int]) -> None:
+    with pytest.raises(EntropyError, match="different owners"):
+        Stream.beside(bytes(32), owners)

@@ -3,7 +3,6 @@
 import contextlib
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -75,8 +74,8 @@ def test_truncation_is_the_last_resort() -> None:
 class Unlucky:
     """Always rounds away from the floor."""
 
-    def words(self, count: int) -> np.ndarray:
-        return np.full(count, 2**64 - 1, dtype=np.uint64)
+    def fill(self, view: memoryview, count: int) -> None:
+        view[:count] = b"\xff" * count
 
 
 def test_rounding_that_never_fits_ends_towards_zero() -> None:
