@@ -24,7 +24,7 @@ from .space import Space, Values, name_of, space_of
 if TYPE_CHECKING:
     import pandas as pd
 
-_FORMAT = 1  # of a study's folder; another one is another study
+_FORMAT = 2  # of a study's folder; another one is another study
 _TOLD = 0.2  # seconds between two reports of progress
 _CURVES = 6  # settings of the frontier whose ε is drawn over rounds
 
