@@ -11,7 +11,7 @@ from .flags import Json
 from .ledger_place import LEDGER_FOLDER, LedgerFolder, LedgerPath, Place, places
 
 if TYPE_CHECKING:
-    from ..privacy.statement import Part, Statement
+    from ..privacy.statement import Part, Statement, Sum
 
 
 def command(
@@ -70,8 +70,11 @@ def _show(place: Place, found: Statement) -> None:
     if not rows:
         say("  nothing was charged")
         return
-    head = ("", "what was released", "charges", "open", "spent ε", "realised ε", "δ", "guaranteed ε", "by")
-    out().print(table(head, rows, left=2))
+    head = ("", "charges", "open", "spent ε", "realised ε", "δ", "guaranteed ε")
+    shown = [index for index, name in enumerate(head) if name != "open" or any(row[index] != "0" for row in rows)]
+    out().print(table([head[index] for index in shown], [[row[index] for index in shown] for row in rows]))
+    for name, released in dict.fromkeys((part.name, _released(each)) for part in found.runs for each in part.sums):
+        say(f"  run {name} released {released}")
     for currency in dict.fromkeys(each.currency for each in found.asset.sums):
         say(f"  ε for one {currency.unit}, {currency.relation}, against the {currency.observer}")
     say("  realised: by who really answered; no guarantee" + _unknown(found.asset))
@@ -82,18 +85,22 @@ def _show(place: Place, found: Statement) -> None:
 
 
 def _rows(name: str, part: Part) -> list[tuple[str, ...]]:
-    from ..simulation.mechanism import mechanism
     from ..simulation.numerals import epsilon_text, small_text
 
     return [
         (
-            name, mechanism(each.to_json()["event"]), str(each.charges), str(each.open), epsilon_text(each.epsilon),
+            name, str(each.charges), str(each.open), epsilon_text(each.epsilon),
             "unknown" if each.unsaid else epsilon_text(each.realised), small_text(each.delta),
-            "not said" if each.limit is None else epsilon_text(each.limit.epsilon),
-            "" if each.limit is None else each.limit.rule,
+            "not said" if each.limit is None else f"{epsilon_text(each.limit.epsilon)} {each.limit.rule}",
         )
         for each in part.sums
     ]  # fmt: skip
+
+
+def _released(found: Sum) -> str:
+    from ..simulation.mechanism import mechanism
+
+    return mechanism(found.to_json()["event"])
 
 
 def _unknown(part: Part) -> str:
