@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .faults import FailedError
 from .flags import Json
 from .ledger_place import LEDGER_FOLDER, LedgerFolder, LedgerPath, Place, places
 
@@ -35,6 +36,7 @@ def command(
     Example: `tacit ledger show --dir agent --plot spent.svg`
     """
     from ..config import ConfigError
+    from ..privacy.ledger.errors import LedgerError
     from ..privacy.statement import statement
     from .screen import say, show_json
 
@@ -43,18 +45,27 @@ def command(
     found = places(path, folder)
     if plot is not None and len(found) != 1:
         raise ConfigError(f"--plot draws one ledger, and here are {len(found)}; give the ledger itself")
-    made = [(place, statement(place.read())) for place in found]
+    made, faults = [], []
+    for place in found:
+        try:
+            made.append((place, statement(place.read())))
+        except LedgerError as error:
+            faults.append(str(error))
+    if faults and (as_json or plot is not None):
+        raise FailedError("\n".join(faults))
     if plot is not None:
         _plotted(made[0][1], plot)
     if as_json:
         show_json({"ledgers": [{"path": str(place.path), **each.to_json()} for place, each in made]})
         return
-    if not made:
+    if not found:
         say(f"{folder}: nothing was spent yet; there is no ledger")
     for place, each in made:
         _show(place, each)
     if plot is not None:
         say(f"drawn: {plot}")
+    if faults:
+        raise FailedError("\n".join(faults))
 
 
 def _show(place: Place, found: Statement) -> None:
@@ -106,9 +117,7 @@ def _released(found: Sum) -> str:
 def _unknown(part: Part) -> str:
     known, unknown = (sum(getattr(each, what) for each in part.sums) for what in ("known", "unknown"))
     return (
-        f". Of {unknown} of {known + unknown} charges that is not known here; they count at the floor"
-        if unknown
-        else ""
+        f". Of {unknown} of {known + unknown} charges it is not known here; these count at the floor" if unknown else ""
     )
 
 

@@ -38,7 +38,7 @@ from .certifying import Notary
 from .control import COORDINATOR
 from .flower import Address
 from .heads import confirm
-from .home import ServerHome, anchor_file
+from .home import LEDGER, ServerHome, anchor_file
 from .members import Members
 from .metrics import Metrics
 from .performance import perform
@@ -48,7 +48,6 @@ from .runs import Runs, RunsError, ServedRun
 
 log = logging.getLogger(__name__)
 
-LEDGER = "server"
 _IDLE = 0.2  # seconds between two looks for work
 _AGAIN = 2.0  # seconds until a run that the SuperLink failed is gone on with
 
