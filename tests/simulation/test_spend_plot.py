@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 
 import pytest
 from tacit.simulation.spend_plot import Points, spend_plot, spend_png
@@ -52,3 +53,10 @@ def test_it_is_a_picture_in_either_format_and_nothing_is_drawn_of_infinity() -> 
     assert b"0.87 after 3 charges" in spend_plot(grown(3, 60), None, 1e-5)
     with pytest.raises(ValueError, match="nothing to draw"):
         spend_plot([(1, BEGIN, math.inf)], 1.0, 1e-5)
+
+
+@pytest.mark.parametrize("apart", [0, 1, 600, 86_400, 86_400 * 90])
+def test_nothing_that_it_says_is_cut_off(apart: int, cut_off: Callable[[], list[str]]) -> None:
+    for limit in (None, 3.0, 1000.0):
+        spend_plot(grown(4, apart), limit, 1e-5)
+    assert cut_off() == []
