@@ -29,9 +29,11 @@ from typing import Any
 
 from ..config import ConfigError, parse
 from ..privacy.ledger.creation import create
+from ..privacy.ledger.errors import LedgerError
 from ..privacy.ledger.store import Store
 from ..strategies import keyfile
 from ..strategies.control import ControlServer, DeclinedError, Methods
+from ..strategies.keyfile import KeyFileError
 from .answer import SuperLinkError
 from .authority import pin_of
 from .certifying import Notary
@@ -165,9 +167,12 @@ def main() -> None:
     tls = ssl.create_default_context(cafile=str(home.authority))
     secret = (home.flower / "executor.secret").read_bytes()
     conductor = Conductor(home, Address(f"127.0.0.1:{int(sys.argv[2])}", tls, secret), seed)
-    with ControlServer(home.root / COORDINATOR, conductor.methods()) as control:
-        control.serving(True)
-        conductor.work()
+    try:
+        with ControlServer(home.root / COORDINATOR, conductor.methods()) as control:
+            control.serving(True)
+            conductor.work()
+    except (LedgerError, RunsError, RegistryError, KeyFileError) as error:
+        sys.exit(f"stopped: {error}")  # the end of this log is what the supervisor shows
 
 
 if __name__ == "__main__":
