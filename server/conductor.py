@@ -85,6 +85,7 @@ class Conductor:
                 confirm(store, self._home.shown, notary.key.public_key())  # owners keep its anchor too
                 try:
                     perform(run, self._members, self._address, bell, store, self._seed, self._metrics, notary)
+                    store.fold()  # this process ends by a signal, and whoever then copies the file alone has all of it
                 except SuperLinkError as error:
                     log.warning("run %s: %s; going on soon", run.name, error)
                     time.sleep(_AGAIN)
