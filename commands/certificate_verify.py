@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,10 +94,12 @@ def _show(file: Path, found: Verdict) -> None:
         say("Every draw of this run follows from a seed: nothing is private, ε = ∞.")
     say()
     say("What the owners signed")
-    for each in found.owners:
-        if each.owner is not None:
-            say(f"  {each.owner.name}, fingerprint {each.owner.fingerprint}")
-            _say_cost(each)
+    for _, alike in groupby(found.owners, key=lambda each: (each.cost, each.again)):
+        owners = list(alike)
+        for each in owners:
+            if each.owner is not None:
+                say(f"  {each.owner.name}, fingerprint {each.owner.fingerprint}")
+        _say_cost(owners[0], "each: " if len(owners) > 1 else "")
     for missing in binding.missing:
         name = next((entry.name for entry in found.roster.entries if entry.number == missing.number), "not enrolled")
         say(f"  owner number {missing.number} ({name}) signed nothing; of it ε = ∞ has to be assumed: {missing.reason}")
@@ -133,13 +136,13 @@ def _show(file: Path, found: Verdict) -> None:
     say("What each of this means: docs/privacy.md")
 
 
-def _say_cost(found: Finding) -> None:
+def _say_cost(found: Finding, whose: str = "") -> None:
     from ..simulation.mechanism import mechanism
     from ..simulation.numerals import epsilon_text, small_text
     from .screen import say
 
     cost, again = found.cost, found.again
-    say(f"    ε = {epsilon_text(cost.epsilon)} at δ = {small_text(cost.delta)} for one {cost.currency.unit}, "
+    say(f"    {whose}ε = {epsilon_text(cost.epsilon)} at δ = {small_text(cost.delta)} for one {cost.currency.unit}, "
         f"{cost.currency.relation}, against the {cost.currency.observer} ({_rests(cost)})")  # fmt: skip
     for event, count in cost.events:
         words = mechanism(_plain(event))

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .faults import FailedError
 from .flags import Json
 from .ledger_place import LEDGER_FOLDER, LedgerFolder, LedgerPath, Place, places
 
 if TYPE_CHECKING:
-    from ..privacy.statement import Part, Statement
+    from ..privacy.statement import Part, Statement, Sum
 
 
 def command(
@@ -35,6 +36,7 @@ def command(
     Example: `tacit ledger show --dir agent --plot spent.svg`
     """
     from ..config import ConfigError
+    from ..privacy.ledger.errors import LedgerError
     from ..privacy.statement import statement
     from .screen import say, show_json
 
@@ -43,18 +45,27 @@ def command(
     found = places(path, folder)
     if plot is not None and len(found) != 1:
         raise ConfigError(f"--plot draws one ledger, and here are {len(found)}; give the ledger itself")
-    made = [(place, statement(place.read())) for place in found]
+    made, faults = [], []
+    for place in found:
+        try:
+            made.append((place, statement(place.read())))
+        except LedgerError as error:
+            faults.append(str(error))
+    if faults and (as_json or plot is not None):
+        raise FailedError("\n".join(faults))
     if plot is not None:
         _plotted(made[0][1], plot)
     if as_json:
         show_json({"ledgers": [{"path": str(place.path), **each.to_json()} for place, each in made]})
         return
-    if not made:
+    if not found:
         say(f"{folder}: nothing was spent yet; there is no ledger")
     for place, each in made:
         _show(place, each)
     if plot is not None:
         say(f"drawn: {plot}")
+    if faults:
+        raise FailedError("\n".join(faults))
 
 
 def _show(place: Place, found: Statement) -> None:
@@ -70,8 +81,11 @@ def _show(place: Place, found: Statement) -> None:
     if not rows:
         say("  nothing was charged")
         return
-    head = ("", "what was released", "charges", "open", "spent ε", "realised ε", "δ", "guaranteed ε", "by")
-    out().print(table(head, rows, left=2))
+    head = ("", "charges", "open", "spent ε", "realised ε", "δ", "guaranteed ε")
+    shown = [index for index, name in enumerate(head) if name != "open" or any(row[index] != "0" for row in rows)]
+    out().print(table([head[index] for index in shown], [[row[index] for index in shown] for row in rows]))
+    for name, released in dict.fromkeys((part.name, _released(each)) for part in found.runs for each in part.sums):
+        say(f"  run {name} released {released}")
     for currency in dict.fromkeys(each.currency for each in found.asset.sums):
         say(f"  ε for one {currency.unit}, {currency.relation}, against the {currency.observer}")
     say("  realised: by who really answered; no guarantee" + _unknown(found.asset))
@@ -82,26 +96,28 @@ def _show(place: Place, found: Statement) -> None:
 
 
 def _rows(name: str, part: Part) -> list[tuple[str, ...]]:
-    from ..simulation.mechanism import mechanism
     from ..simulation.numerals import epsilon_text, small_text
 
     return [
         (
-            name, mechanism(each.to_json()["event"]), str(each.charges), str(each.open), epsilon_text(each.epsilon),
+            name, str(each.charges), str(each.open), epsilon_text(each.epsilon),
             "unknown" if each.unsaid else epsilon_text(each.realised), small_text(each.delta),
-            "not said" if each.limit is None else epsilon_text(each.limit.epsilon),
-            "" if each.limit is None else each.limit.rule,
+            "not said" if each.limit is None else f"{epsilon_text(each.limit.epsilon)} {each.limit.rule}",
         )
         for each in part.sums
     ]  # fmt: skip
 
 
+def _released(found: Sum) -> str:
+    from ..simulation.mechanism import mechanism
+
+    return mechanism(found.to_json()["event"])
+
+
 def _unknown(part: Part) -> str:
     known, unknown = (sum(getattr(each, what) for each in part.sums) for what in ("known", "unknown"))
     return (
-        f". Of {unknown} of {known + unknown} charges that is not known here; they count at the floor"
-        if unknown
-        else ""
+        f". Of {unknown} of {known + unknown} charges it is not known here; these count at the floor" if unknown else ""
     )
 
 

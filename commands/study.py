@@ -43,8 +43,8 @@ def command(
             "--vary",
             metavar="KEY=VALUES",
             show_default=False,
-            help="A key and its values, e.g. rounds.total=10,20,40 or 'local.lr={from=0.1,to=3.0,scale=\"log\"}'; repeatable, "
-            "beside the file's [study.vary].",
+            help="A key and its values, e.g. rounds.total=10,20,40, or its range, e.g. 'local.lr={from=0.1, to=3.0}'; "
+            "repeatable, beside the file's [study.vary].",
         ),
     ] = None,
     search: Annotated[

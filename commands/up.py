@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,7 @@ def command(
     from ..simulation.artefacts import append_row, begin, finish
     from ..simulation.kept import folder_for
     from ..simulation.run import config_of
+    from ..simulation.site import Site
     from ..simulation.up import up
     from .federation_table import Live
     from .screen import say, show_json
@@ -78,6 +80,10 @@ def command(
     for each in run.notes:
         say(f"Note: {each}")
     say(f"Report: {folder.report}")
+    if run.certificate:
+        say(f"Certificate: tacit certificate verify {shlex.quote(str(folder.certificate))}")
+    if site is not None:
+        say(f"Ledgers: tacit ledger show --dir {shlex.quote(str(Site(site).owner(0).root))}")
 
 
 @contextlib.contextmanager

@@ -374,7 +374,7 @@ def from_json(row: Any, depth: int = 0) -> Event:
         raise EventError(f"event nested deeper than {_DEPTH}; no pipeline writes that")
     name = row.get("event") if isinstance(row, Mapping) else row
     if not isinstance(row, Mapping) or not isinstance(name, str) or name not in NAMES:
-        raise EventError(f"unknown event {_shown(name)}; this version knows {', '.join(NAMES)}")
+        raise EventError(f"unknown event {_shown(name)}; known to this version: {', '.join(NAMES)}")
     kind = NAMES[name]
     fields = {field.name: field for field in dataclasses.fields(kind)}
     given = {key: value for key, value in row.items() if key != "event"}

@@ -6,6 +6,7 @@
 | guaranteed | what is enforced, whatever servers and runs made of what came out (PRIVACY.md 14)                      |
 | realised   | spent, by who really answered where that was noted, and at the floor where not; no guarantee           |
 
+All of them are by the accountant of reports and certificates: one number for one thing, whoever is asked.
 Only the second is a guarantee where anything reacted to what was released. Charges of different currencies never add up.
 """
 
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .accounting.accountant import epsilon_by_rdp
-from .accounting.figures import account_within
+from .accounting.figures import epsilon_within
 from .accounting.multiset import multiset
 from .accounting.relation import AccountingError
 from .event import Event, EventError, to_json
@@ -30,7 +31,7 @@ from .ledger.realised import realised
 
 USUAL = 1e-5  # δ where nobody has said one
 _KEPT = 15 / 16  # of δ for the events; the rest is for what the noise's samplers err by
-_POINTS = 300
+_POINTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +147,7 @@ def spent(
     """
     if not account.events(currency, run, server):
         return 0.0
-    return _bound(account.event(currency, run, server), currency, delta, account.delta_extra(currency, run, server))
-
-
-def _bound(event: Event, currency: Currency, delta: float, extra: float) -> float:
+    event, extra = account.event(currency, run, server), account.delta_extra(currency, run, server)
     try:
         found = epsilon_by_rdp(multiset(event), currency.relation, delta * _KEPT)
     except (AccountingError, EventError):
@@ -159,7 +157,7 @@ def _bound(event: Event, currency: Currency, delta: float, extra: float) -> floa
 
 
 def spending(book: Book, currency: Currency, delta: float) -> tuple[tuple[int, int, float], ...]:
-    """How ε grew: (charges, seconds since 1970, ε) after up to 300 of the asset's charges in `currency`, and before any."""
+    """How ε grew: (charges, seconds since 1970, ε) after up to 100 of the asset's charges in `currency`, and before any."""
     charges = [
         line for line in book.lines if isinstance(line.entry, Reserved) and line.entry.price.currency == currency
     ]
@@ -172,8 +170,17 @@ def spending(book: Book, currency: Currency, delta: float) -> tuple[tuple[int, i
             points.append((0, line.entry.time, 0.0))
         grown.take(line.number, line.entry)
         if index in wanted:
-            points.append((index + 1, line.entry.time, spent(grown, currency, delta)))
+            found = _epsilon(grown.event(currency), currency, delta, grown.delta_extra(currency))
+            points.append((index + 1, line.entry.time, found))
     return tuple(points)
+
+
+def _epsilon(event: Event, currency: Currency, delta: float, extra: float) -> float:
+    """ε as reports and certificates have it; ∞ where nothing can be said."""
+    try:
+        return epsilon_within(event, currency.relation, delta, extra)
+    except (AccountingError, EventError):
+        return math.inf
 
 
 def _sums(account: Account, scope: Scope, run: str | None = None, server: str | None = None) -> tuple[Sum, ...]:
@@ -182,16 +189,14 @@ def _sums(account: Account, scope: Scope, run: str | None = None, server: str | 
     for currency in dict.fromkeys(each.reserved.price.currency for each in found):
         mine = [each for each in found if each.reserved.price.currency == currency]
         allowed = _allowed(account, currency, run)
-        delta, limit = (USUAL, None) if allowed is None else (allowed.delta, allowed.limit(scope))
-        epsilon = spent(account, currency, delta, run, server)
-        if limit is not None and epsilon > limit.epsilon:  # Rényi's bound is loose; quotas are kept by a tighter one
-            epsilon = min(epsilon, _tight(account, currency, delta, run, server))
-        became, extra = realised(mine), account.delta_extra(currency, run, server)
-        by_survivors = min(_bound(became.event, currency, delta, extra), epsilon) if became.known else epsilon
+        delta, limit = (_delta(account, currency), None) if allowed is None else (allowed.delta, allowed.limit(scope))
+        event, extra = account.event(currency, run, server), account.delta_extra(currency, run, server)
+        epsilon, became = _epsilon(event, currency, delta, extra), realised(mine)
+        by_survivors = min(_epsilon(became.event, currency, delta, extra), epsilon) if became.known else epsilon
         times = [each.reserved.time for each in mine]
         sums.append(
             Sum(
-                currency, account.event(currency, run, server), len(mine), sum(each.reply is None for each in mine), epsilon,
+                currency, event, len(mine), sum(each.reply is None for each in mine), epsilon,
                 delta, limit, min(times), max(times), by_survivors, became.known, became.unknown,
             )
         )  # fmt: skip
@@ -207,12 +212,11 @@ def _allowed(account: Account, currency: Currency, run: str | None) -> Allowed |
     return None
 
 
-def _tight(account: Account, currency: Currency, delta: float, run: str | None, server: str | None) -> float:
-    event, extra = account.event(currency, run, server), account.delta_extra(currency, run, server)
-    try:
-        return account_within(event, currency.relation, delta, extra).epsilon
-    except (AccountingError, EventError):
-        return math.inf
+def _delta(account: Account, currency: Currency) -> float:
+    """The δ that all runs in `currency` agree on, where nothing was allowed for the whole; else the usual one."""
+    found = {_allowed(account, currency, run) for run in account.runs if account.events(currency, run)}
+    deltas = {USUAL if each is None else each.delta for each in found}
+    return deltas.pop() if len(deltas) == 1 else USUAL
 
 
 def _allowed_row(standing: Standing) -> dict[str, Any]:

@@ -29,16 +29,18 @@ from typing import Any
 
 from ..config import ConfigError, parse
 from ..privacy.ledger.creation import create
+from ..privacy.ledger.errors import LedgerError
 from ..privacy.ledger.store import Store
 from ..strategies import keyfile
 from ..strategies.control import ControlServer, DeclinedError, Methods
+from ..strategies.keyfile import KeyFileError
 from .answer import SuperLinkError
 from .authority import pin_of
 from .certifying import Notary
 from .control import COORDINATOR
 from .flower import Address
 from .heads import confirm
-from .home import ServerHome, anchor_file
+from .home import LEDGER, ServerHome, anchor_file
 from .members import Members
 from .metrics import Metrics
 from .performance import perform
@@ -48,7 +50,6 @@ from .runs import Runs, RunsError, ServedRun
 
 log = logging.getLogger(__name__)
 
-LEDGER = "server"
 _IDLE = 0.2  # seconds between two looks for work
 _AGAIN = 2.0  # seconds until a run that the SuperLink failed is gone on with
 
@@ -84,6 +85,7 @@ class Conductor:
                 confirm(store, self._home.shown, notary.key.public_key())  # owners keep its anchor too
                 try:
                     perform(run, self._members, self._address, bell, store, self._seed, self._metrics, notary)
+                    store.fold()  # this process ends by a signal, and whoever then copies the file alone has all of it
                 except SuperLinkError as error:
                     log.warning("run %s: %s; going on soon", run.name, error)
                     time.sleep(_AGAIN)
@@ -166,9 +168,12 @@ def main() -> None:
     tls = ssl.create_default_context(cafile=str(home.authority))
     secret = (home.flower / "executor.secret").read_bytes()
     conductor = Conductor(home, Address(f"127.0.0.1:{int(sys.argv[2])}", tls, secret), seed)
-    with ControlServer(home.root / COORDINATOR, conductor.methods()) as control:
-        control.serving(True)
-        conductor.work()
+    try:
+        with ControlServer(home.root / COORDINATOR, conductor.methods()) as control:
+            control.serving(True)
+            conductor.work()
+    except (LedgerError, RunsError, RegistryError, KeyFileError) as error:
+        sys.exit(f"stopped: {error}")  # the end of this log is what the supervisor shows
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ from pydantic import AfterValidator, Field
 from ..config import ConfigError, Frame, framed
 from ..strategies.token import AddressError, endpoint
 
+LEDGER = "server"  # the asset that a coordinator's ledger is of
+
 
 class HomeError(Exception):
     """A folder that is no coordinator's, or cannot become one."""

@@ -10,6 +10,7 @@ from pathlib import Path
 _LARGEST = 8 << 20  # bytes of one file
 _KEPT = 3  # older files: name.1 is the youngest
 _TAIL = 4096
+SHOWN = 10  # last lines that a fault quotes: the reason stands at the end, and a message is cut off there
 
 
 class LogFile:
@@ -47,7 +48,7 @@ class LogFile:
                 os.close(self._file)
             self._file = -1
 
-    def tail(self, lines: int = 20) -> str:
+    def tail(self, lines: int = SHOWN) -> str:
         """The last lines of the file, for a fault's message."""
         return tail(self.path, lines)
 
@@ -64,7 +65,7 @@ class LogFile:
         self._file = self._open()
 
 
-def tail(path: Path, lines: int = 20) -> str:
+def tail(path: Path, lines: int = SHOWN) -> str:
     """The last `lines` lines of the file at `path`, of at most 4 KiB; empty where there is none."""
     try:
         with path.open("rb") as file:

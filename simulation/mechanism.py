@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,10 +30,21 @@ def mechanism(event: Any) -> str:
         return f"{plain_text(event.get('cohort'))} of {plain_text(event.get('population'))} drawn, {inner}"
     if name in ("gaussian", "laplace"):
         return f"{name.capitalize()} {_exact(event.get('noise_multiplier'))}"
+    if name in ("skellam", "discrete-gaussian"):
+        return _in_shares(event)
     if name == "non-private":
         return "no privacy"
     fields = ", ".join(f"{key} {_exact(value)}" for key, value in event.items() if key not in ("event", "of"))
     return " ".join(part for part in (name, f"({fields})" if fields else "", f"of {inner}" if inner else "") if part)
+
+
+def _in_shares(event: Mapping[str, Any]) -> str:
+    """Noise of integers that owners share; its multiplier is that of the sum, over the L2 norm."""
+    l2, shares = number(event.get("l2")), number(event.get("shares", 1))
+    multiplier = math.sqrt(max(0.0, shares * number(event.get("variance")))) / l2 if l2 > 0 else math.nan
+    law = "Skellam" if event.get("event") == "skellam" else "discrete Gaussian"
+    norms = [f"{key} {_exact(event[key])}" for key in ("l2", "l1", "dim", "shares") if key in event]
+    return f"{law} {_exact(multiplier)} ({', '.join(norms)})"
 
 
 def _empty(event: Any) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ..claim import Claim
 from ..event import Event
 from ..signal import Relation
-from .accountant import Account, account
+from .accountant import Account, account, epsilon
+from .relation import checked_relation
 
 HEADLINE_DELTA = 1e-5
 
@@ -61,19 +62,29 @@ def account_within(event: Event, relation: Relation, delta: float, extra: float)
     If P, Q are within total variation τ of P', Q' and P' ≤ e^ε Q' + δ', then P ≤ e^ε Q + δ' + (1 + e^ε)·τ; so δ' is found
     with (1 + e^ε)·τ + δ' = δ, from below. ε = ∞ where τ leaves nothing of δ.
     """
-    found = account(event, relation, delta)
-    if extra == 0 or math.isinf(found.epsilon):
-        return found
-    guess = found.epsilon
+    left = _left(event, relation, delta, extra)
+    if left > 0:
+        return account(event, relation, left)
+    return Account(math.inf, 0.0, math.inf, math.inf, "none", 0.0, delta, checked_relation(relation))
+
+
+def epsilon_within(event: Event, relation: Relation, delta: float, extra: float) -> float:
+    """`account_within(…).epsilon` alone, which is much cheaper."""
+    left = _left(event, relation, delta, extra)
+    return epsilon(event, relation, left) if left > 0 else math.inf
+
+
+def _left(event: Event, relation: Relation, delta: float, extra: float) -> float:
+    """δ' of `account_within`; 0 where τ leaves nothing of δ."""
+    guess = epsilon(event, relation, delta)
+    if extra == 0 or math.isinf(guess):
+        return delta
     for _ in range(16):
         ceiling = guess * (1 + 1e-6) + 1e-6
         left = delta - (1 + math.exp(min(ceiling, 700.0))) * extra
         if left <= 0:
             break
-        found = account(event, relation, left)
-        if found.epsilon <= ceiling:
-            return found
-        guess = found.epsilon
-    return replace(
-        found, epsilon=math.inf, lower=0.0, upper=math.inf, epsilon_rdp=math.inf, accountant="none", delta=delta
-    )
+        guess = epsilon(event, relation, left)
+        if guess <= ceiling:
+            return left
+    return 0.0

@@ -88,10 +88,11 @@ def asking(path: Path, anchor: str = "") -> str:
     return f"`tacit ledger verify {path}{f' --anchor {anchor}' if anchor else ''}` says what holds"
 
 
-def fault_of(path: Path, error: sqlite3.Error) -> LedgerError:
-    """The ledger's error for the database's at `path`."""
+def fault_of(path: Path, error: sqlite3.Error, last: int = -1) -> LedgerError:
+    """The ledger's error for the database's at `path`; `last` is the last line that was read and held, where some were."""
     kind, remedy = _KINDS.get(code_of(error), (LedgerError, "open it again; report this if it stays"))
-    return kind(f"{path}: {remedy} ({error}); {asking(path)}")
+    far = f"; lines 0 to {last} hold" if last >= 0 else ""
+    return kind(f"{path}: {remedy} ({error}{far}); {asking(path)}")
 
 
 def code_of(error: sqlite3.Error) -> int:

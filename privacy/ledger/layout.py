@@ -24,9 +24,7 @@ def look(path: Path) -> None:
     try:
         size = path.stat().st_size
     except FileNotFoundError as error:
-        raise MissingError(
-            f"{path}: no ledger; restore it, or make one with `create` if this asset was never used"
-        ) from error
+        raise MissingError(f"{path}: no ledger there; restore the newest copy with its -wal file") from error
     except OSError as error:
         raise ReadOnlyError(
             f"{path}: cannot be reached ({error.strerror or error}); change its permissions; {asking(path)}"

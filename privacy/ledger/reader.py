@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +24,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from .account import Account
 from .chain import Chain, Line, Row, damaged, unknown
 from .entry import EntryError, Heading
-from .errors import CorruptError, VersionError, asking, fault_of
+from .errors import CorruptError, VersionError, asking, code_of, fault_of
 from .layout import APPLICATION, LINES, TABLE, VERSION, look
 
 _PATIENCE = 5.0
+_UNWRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +56,16 @@ def read(path: Path, key: Ed25519PublicKey | None = None) -> Book:
     Raises `LedgerError` naming the first line that fails.
     """
     chain, account, lines = Chain(path, key), Account(), []
-    for row in _rows(path):
-        line = chain.read(row)
-        try:
-            account.take(line.number, line.entry)
-        except EntryError as error:
-            raise unknown(path, line.number, error) from error
-        lines.append(line)
+    try:
+        for row in _rows(path):
+            line = chain.read(row)
+            try:
+                account.take(line.number, line.entry)
+            except EntryError as error:
+                raise unknown(path, line.number, error) from error
+            lines.append(line)
+    except sqlite3.Error as error:
+        raise fault_of(path, error, chain.number) from error
     if chain.heading is None:
         raise CorruptError(damaged(path, "it has no heading"))
     return Book(path, chain.heading, tuple(lines), account)
@@ -99,23 +105,50 @@ def _of_text(row: Any) -> Row:
 
 
 def _of_database(path: Path) -> Iterator[Row]:
-    # Nobody has it open where there is no log beside it; then it may lie where nothing can be written.
-    how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
-    try:
-        with contextlib.closing(
-            sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=_PATIENCE, isolation_level=None)
-        ) as connection:
-            connection.execute("PRAGMA trusted_schema = OFF")
-            connection.execute("BEGIN")
-            (kind,) = connection.execute("PRAGMA application_id").fetchone()
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if kind != APPLICATION or connection.execute("SELECT sql FROM sqlite_master").fetchall() != [(TABLE,)]:
-                raise CorruptError(damaged(path, "not a ledger"))
-            if version != VERSION:
-                raise VersionError(
-                    f"{path}: ledger version {version}, this program reads {VERSION}; use the version that wrote it; "
-                    f"{asking(path)}"
-                )
-            yield from connection.execute(LINES, (-1,))
-    except sqlite3.Error as error:
-        raise fault_of(path, error) from error
+    with _connected(path) as connection:
+        (kind,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if kind != APPLICATION or connection.execute("SELECT sql FROM sqlite_master").fetchall() != [(TABLE,)]:
+            raise CorruptError(damaged(path, "not a ledger"))
+        if version != VERSION:
+            raise VersionError(
+                f"{path}: ledger version {version}, this program reads {VERSION}; use the version that wrote it; "
+                f"{asking(path)}"
+            )
+        yield from connection.execute(LINES, (-1,))
+
+
+@contextlib.contextmanager
+def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+    """The database with its log, at one instant, read only."""
+    log = path.with_name(f"{path.name}-wal")
+    with contextlib.ExitStack() as stack:
+        # Nobody has it open where there is no log beside it; then it may lie where nothing can be written.
+        if not log.exists():
+            yield stack.enter_context(_begun(path, "immutable=1"))
+            return
+        try:
+            connection = stack.enter_context(_begun(path, "mode=ro"))
+        except sqlite3.OperationalError as error:
+            if code_of(error) not in _UNWRITABLE:
+                raise
+            # The index of the log cannot be made here: the disk is full, or the folder is read-only.
+            copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tacit-ledger-"))) / path.name
+            try:
+                shutil.copyfile(log, copy.with_name(log.name))
+                shutil.copyfile(path, copy)
+            except OSError:
+                raise error from None
+            connection = stack.enter_context(_begun(copy, "mode=ro"))
+        yield connection
+
+
+@contextlib.contextmanager
+def _begun(file: Path, how: str) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(
+        sqlite3.connect(f"{file.resolve().as_uri()}?{how}", uri=True, timeout=_PATIENCE, isolation_level=None)
+    ) as connection:
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # what is read stays as it is from here on
+        yield connection

@@ -208,6 +208,11 @@ class Store:
             allowed = decide(self._account)
             return None if allowed is None else write(allowed)
 
+    def fold(self) -> None:
+        """Bring the write-ahead log back into the file, as far as others that read let it: a copy of the file is whole then."""
+        with self._reading():
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def anchor_anew(self, anchor: Path, by: str) -> Anchor:
         """Make the anchor of a ledger that was opened without one, whatever lies there, and note that `by` had it done.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ...config import ConfigError
 from ...privacy.accounting.audit import LEVEL
 from ...privacy.accounting.audit_curve import inverse_of
 from ...privacy.accounting.audit_finding import Claimed, Finding, Verdict, finding
@@ -108,14 +109,18 @@ def audit(
         )
     natural = build(config, folder)
     notes: list[str] = []
-    if config.privacy.unit == "example":
-        trials = dict.fromkeys(views, example_trial(config, folder, canaries, seed, device))
-    else:
+    if config.privacy.unit == "owner":
         room = natural.algorithm.width * natural.task.trainable(initial(natural.task, 0)).dim
         if canaries > room:
             notes.append(f"{room} canaries instead of {canaries}: updates of this model have {room} numbers")
             canaries = room
-        trials = {view: owner_trial(config, folder, canaries, seed, device, view) for view in views}
+    try:
+        if config.privacy.unit == "example":
+            trials = dict.fromkeys(views, example_trial(config, folder, canaries, seed, device))
+        else:
+            trials = {view: owner_trial(config, folder, canaries, seed, device, view) for view in views}
+    except ConfigError as error:  # without them it was built
+        raise ConfigError(f"with {canaries:,} canaries among its {config.privacy.unit}s: {error}") from error
     looks: dict[View, Look] = {}
     share = level / len(views)
     for view, trial in trials.items():

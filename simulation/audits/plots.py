@@ -39,7 +39,7 @@ def bound_plot(views: Mapping[str, Mapping[str, Any]], name: str) -> Html | None
     axes.set_yticks([])
     axes.set_ylim(-0.5, len(rows) - 0.25)
     axes.set_xlim(0, None)
-    name_axes(axes, "ε: bar shown · line could have been shown · ring estimated · dashes claimed", "", 1.02)
+    name_axes(axes, "ε: bar shown · line possible · ring estimated · dashes claimed", "", 1.02)
     return inline(figure, "ε of the audit. " + "; ".join(told), name)
 
 

@@ -100,7 +100,7 @@ def _membership(audit: Mapping[str, Any]) -> Html:
     curves = [(view, found["roc"]) for view, found in audit["views"].items()]
     natural = audit.get("natural")
     if natural:
-        curves.append(("the task's own\nexamples, by loss", natural))
+        curves.append(("the task's own\nexamples,\nby loss", natural))
     rates = list(audit["permitted"])
     rows = [
         [

@@ -29,7 +29,9 @@ def verdict_sentence(found: Mapping[str, Any]) -> str:
     if found["verdict"] == "fail":
         return f"The claim ε = {claim} does not hold: the guesses show more than ε = {bound}."
     if found["verdict"] == "pass":
-        return f"The claim ε = {claim} stands: ε ≥ {bound} was shown, and up to {reach} could have been."
+        return (
+            f"Nothing speaks against the claim ε = {claim}: ε ≥ {bound} was shown, where up to {reach} could have been."
+        )
     return (
         f"No power: ε ≥ {bound} was shown, and no more than {reach} could have been, which is below the claim ε = {claim}. "
         "This neither supports nor refutes it; give more canaries, or fewer rounds."

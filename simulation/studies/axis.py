@@ -123,6 +123,11 @@ def axes_of(vary: Mapping[str, Any]) -> tuple[Axis, ...]:
     return found
 
 
+def with_more(table: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """`table` with the keys of `more` added, or in the place of its own, in dotted keys whichever way either writes them."""
+    return {**dict(_flat(table)), **dict(_flat(more))}
+
+
 def _flat(table: Mapping[str, Any], at: str = "") -> list[tuple[str, Any]]:
     """Dotted keys down to a list, or to a table that has `from`."""
     rows: list[tuple[str, Any]] = []

@@ -5,6 +5,9 @@ deviation z·C on their sum carries noise z·C/m. A small federation with m' = m
 so it is trained with that, while ε is accounted for the large one, with z, its own cohort and its own δ. Where every owner
 noises its own message the sum's noise grows with √m, and the small one takes z/√k.
 
+Noise that a lattice cannot draw, because it is far below one of its steps, is held at the least that can be drawn: more than
+the large population has, so accuracy is estimated too low rather than too high.
+
 This is an extrapolation, never a measurement: the small population has less data and fewer kinds of owners, whose
 drawing moves the mean more. PRIVACY.md 24: whatever comes of it is called that.
 """
@@ -52,13 +55,15 @@ def noise_scale(large: Federation, small_cohort: float) -> float:
     return 1 / math.sqrt(ratio) if noise[0].place == "owner" else 1 / ratio
 
 
-def told(config: Config, population: int) -> dict[str, Any]:
-    """What a result says of its extrapolation."""
-    return {
-        "population": population,
-        "simulated": config.population.owners,
-        "how": (
-            f"{config.population.owners:,} owners were trained with noise scaled so that noise over cohort is that of "
-            f"{population:,} owners; ε is accounted at {population:,}. No such population was simulated."
-        ),
-    }
+def told(config: Config, population: int, held: int) -> dict[str, Any]:
+    """What a result says of its extrapolation, in which the noise of `held` settings was more than it should be."""
+    how = (
+        f"{config.population.owners:,} owners were trained with noise scaled so that noise over cohort is that of "
+        f"{population:,} owners; ε is accounted at {population:,}. No such population was simulated."
+    )
+    if held:
+        how += (
+            f" In {held:,} {'setting' if held == 1 else 'settings'} that noise is too little to be drawn; the least that can "
+            f"be was drawn, which is more, so accuracy there is a lower estimate."
+        )
+    return {"population": population, "simulated": config.population.owners, "noise_held": held, "how": how}

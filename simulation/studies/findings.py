@@ -103,7 +103,8 @@ def findings(
         from ...config import from_mapping
         from .extrapolation import told
 
-        result["extrapolated"] = told(from_mapping(config), int(header["predict"]))
+        held = sum(point["noise_held"] for point in result["points"])
+        result["extrapolated"] = told(from_mapping(config), int(header["predict"]), held)
     return result
 
 
@@ -118,7 +119,8 @@ def _row(point: Point, metric: str, comparable: str, seeds: int, on: bool) -> di
         "id": point.number, "values": dict(point.values), "frontier": on, "whole": len(point.metrics) == seeds,
         **{key: priced.get(key) for key in ("epsilon", "epsilon_lower", "epsilon_unamplified", "epsilon_at_1e-5")},
         "delta": sketch.get("mechanism", {}).get("delta"), "accountant": priced.get("accountant"),
-        "compared": point.figure(comparable), "noise": sketch.get("noise"), "cohort": sketch.get("cohort"),
+        "compared": point.figure(comparable), "noise": sketch.get("noise"),
+        "noise_held": bool(sketch.get("noise_held")), "cohort": sketch.get("cohort"),
         "mean": spread.mean, "low": spread.low, "high": spread.high,
         "trials": [{"seed": seed, "metrics": dict(found)} for seed, found in sorted(point.metrics.items())],
         "mechanism": sketch.get("mechanism"),

@@ -15,6 +15,7 @@ from ...server.whole import write_whole
 from ...strategies.lock import FolderLock
 from ..artefacts import ArtefactError
 from ..document import dumps
+from .axis import with_more
 from .crew import Crew, StudyError
 from .findings import Point, findings, metric_of, score_of, to_csv
 from .journal import Journal, StudyFolder, default_folder, digest_of, key_of, opened
@@ -24,7 +25,7 @@ from .space import Space, Values, name_of, space_of
 if TYPE_CHECKING:
     import pandas as pd
 
-_FORMAT = 1  # of a study's folder; another one is another study
+_FORMAT = 2  # of a study's folder; another one is another study
 _TOLD = 0.2  # seconds between two reports of progress
 _CURVES = 6  # settings of the frontier whose ε is drawn over rounds
 
@@ -244,7 +245,7 @@ def study(
         config = parse(source.to_toml(), set)
     said = config.study if not isinstance(source, Config) else source.study
     frame = framed(StudyFrame, {
-        **said.model_dump(), "vary": {**said.vary, **(vary or {})},
+        **said.model_dump(), "vary": with_more(said.vary, vary or {}),
         **{key: value for key, value in (("search", search), ("points", points), ("seeds", seeds)) if value is not None},
     })  # fmt: skip
     if points is not None and frame.search == "grid":

@@ -85,9 +85,10 @@ def sketch(bench: Bench, values: Mapping[str, Any]) -> dict[str, Any]:
         # Where all rounds are one event, that is charged once, however many of them are run.
         times = (lambda _: 1) if federation.schedule.upfront else participation.times
         noise = _noise(federation)
-        scale = 1.0
+        asked = drawn = 1.0
         if bench.predict is not None:
-            scale = noise_scale(federation, participation_of(bench, values))
+            asked = noise_scale(federation, participation_of(bench, values))
+            drawn = drawable(bench, values, noise, asked)
     except FAULTS as error:
         return {"reason": _reason(error)}
     claim = federation.schedule.claim(federation.observer, relation)
@@ -98,10 +99,30 @@ def sketch(bench: Bench, values: Mapping[str, Any]) -> dict[str, Any]:
         },
         "unit": claim.unit, "relation": relation, "observer": federation.observer.who, "adversary": claim.adversary,
         "colluders": federation.observer.colluders,
-        "noise": noise, "noise_scale": scale, "units": federation.units,
+        "noise": noise, "noise_scale": drawn, "noise_held": drawn > asked, "units": federation.units,
         "cohort": participation.expected(federation.population),
         "at": [[number, times(number)] for number in points(rounds)],
     }  # fmt: skip
+
+
+def drawable(bench: Bench, values: Mapping[str, Any], noise: Mapping[str, float], scale: float) -> float:
+    """The first of `scale`, 2 · `scale`, … 1 at which the simulated federation can draw its noise.
+
+    A lattice has a least noise. Above what was asked for, a setting is trained with more noise than the large population has,
+    so its accuracy is a lower estimate.
+    """
+    while scale < 1:
+        try:
+            build(bench.config({**values, **_scaled(noise, scale)}), bench.folder, bench.task)
+        except FAULTS:
+            scale = min(1.0, 2 * scale)
+        else:
+            break
+    return scale
+
+
+def _scaled(noise: Mapping[str, float], scale: float) -> dict[str, float]:
+    return {key: number * scale for key, number in noise.items()}
 
 
 def participation_of(bench: Bench, values: Mapping[str, Any]) -> float:
@@ -166,7 +187,7 @@ def train(
     All rounds are run, whatever the budget: a study is to show what lies beyond it too; ε was priced before.
     """
     started = time.process_time()
-    changes = {**values, **{key: number * scale for key, number in noise.items()}}
+    changes = {**values, **_scaled(noise, scale)}
     try:
         config = bench.config(changes)
         on = sorted({*config.evaluation.on, "public-test"})
@@ -178,7 +199,7 @@ def train(
         for _ in simulation.rounds():
             continue
     except FAULTS as error:
-        stand = f"the simulated owners stand for a population {bench.ratio:.3g} times as large, with less noise: "
+        stand = f"the simulated owners stand for a population {bench.ratio:,.4g} times as large, with less noise: "
         return {"reason": ("" if bench.predict is None else stand) + _reason(error)}
     metrics = dict(simulation.rows[-1].metrics)
     return {"metrics": metrics, "engine": simulation.engine, "seconds": time.process_time() - started}

@@ -233,6 +233,24 @@ def test_a_life_that_is_used_up_by_other_runs_is_refused(site: Site) -> None:
     assert site.charges == 120
 
 
+def test_one_server_s_share_is_used_up_while_another_s_is_not(tmp_path: Path) -> None:
+    """Life, run and server are charged by one line or by none: what one of the three refuses, no budget has lost."""
+    made = Site(tmp_path, policy(epsilon_server=3.5))
+    charged(made, 40, price(made), "earlier")
+    status, code, reason = made.ask(REQUEST)
+    assert (status, code) == ("refused", "budget-server")
+    assert "ε = 3.5, which is what one server may cost" in reason
+    assert made.charges == 40
+    own = agreed(REQUEST, LEARNER)
+    other = Guard(made.frame, "ward3", {"digits": CODE}, made.approvals, lambda: NOON, server="other")
+    due = other.check(REQUEST, own, made.store.spent())
+    made.store.server = "other"
+    made.store.reserve(Address("run", 1, 0), "0" * 64, lambda account: due)
+    account, currency = made.store.spent(), made.frame.currency
+    sums = [account.events(currency), account.events(currency, "run"), account.events(currency, server="other")]
+    assert [sum(each.values()) for each in sums] == [41, 1, 1]
+
+
 def test_a_run_may_not_cost_more_by_attempts_than_by_rounds(tmp_path: Path) -> None:
     made = Site(tmp_path, policy(epsilon_run=2.5))
     own = agreed(REQUEST, LEARNER)

@@ -75,3 +75,5 @@ def test_what_cannot_be_audited_is_usage(config: Path, capsys: pytest.CaptureFix
                     "privacy.pipeline.1.noise_multiplier=1.0"]) == 2  # fmt: skip
     assert "nothing is claimed" in capsys.readouterr().err
     assert execute(["audit", "nowhere.toml"]) == 2
+    assert execute(["audit", str(config), "--set", "privacy.delta=0.01", "--canaries", "300"]) == 2
+    assert "with 300 canaries among its owners: privacy.delta = 0.01" in capsys.readouterr().err

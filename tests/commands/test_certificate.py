@@ -39,6 +39,8 @@ def test_it_says_what_is_shown_and_what_is_only_attested(program: Any, file: Pat
         "docs/privacy.md",
     ):
         assert words in ended.out
+    cost = "    each: ε = "  # two owners that state the same are told it once
+    assert [line[: len(cost)] for line in ended.out.splitlines() if "against the server" in line].count(cost) == 1
     assert "3 times Gaussian 9" in ended.out
     assert sealing.coordinator.public_key().public_bytes_raw().hex() in ended.out
 
@@ -80,6 +82,7 @@ def test_what_does_not_hold_leaves_with_1_and_no_word_of_verified(program: Any, 
     ended = program("certificate", "verify", str(file))
     assert ended.code == 1
     assert "ward-1: states ε" in ended.err
+    assert "each: " not in ended.out
     assert "DOES NOT HOLD" in ended.out
     assert "Verified" not in ended.out
     ended = program("certificate", "verify", str(file), "--json")

@@ -47,6 +47,12 @@ def test_every_argument_and_option_is_explained(program, verb: str) -> None:
     assert [row for row in rows if row and row.split()[-1] in {"PATH", "TEXT", "INTEGER", "RUN", "RUN...", "DIR"}] == []
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_word_of_it_is_cut_off_on_a_narrow_terminal(program, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "…" not in program(verb, "--help").out
+
+
 def test_no_arguments_show_the_verbs(program) -> None:
     ended = program()
     assert ended.code == 0

@@ -34,11 +34,10 @@ from tacit.privacy.ledger.notice import Notice
 from tacit.privacy.ledger.store import Store
 from tacit.server import anchors
 from tacit.server import enrolment as offices
-from tacit.server.conductor import LEDGER
 from tacit.server.enrolment import Enrolment, Office
 from tacit.server.founding import found
 from tacit.server.heads import confirm, shown_in
-from tacit.server.home import ServerHome, anchor_file
+from tacit.server.home import LEDGER, ServerHome, anchor_file
 from tacit.server.registry import Registry
 from tacit.strategies import heading, keyfile
 from tacit.strategies.anchoring import answer

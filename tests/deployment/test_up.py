@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import re
+import shlex
 import signal
 import subprocess
 from contextlib import closing
@@ -14,6 +17,7 @@ import pytest
 import tacit
 import torch
 from tacit.commands.detach import verb
+from tacit.commands.main import execute
 from tacit.config import Config, ConfigError, parse
 from tacit.privacy.event import Skellam
 from tacit.privacy.ledger.reader import read
@@ -102,14 +106,25 @@ SHARED = {
 }  # fmt: skip
 
 
-def test_who_survived_is_known_on_both_sides_and_said_beside_the_claim(tmp_path: Path) -> None:
-    """PRIVACY.md 14, without a seed: four of four shared the noise, three were promised; the charge is that of three."""
-    root, config = tmp_path / "federation", parse(TRIO, {**SHARED, "rounds.quorum": 0.75})
-    run = up(config, 4, root)
-    (note,) = [note for note in run.notes if note.startswith("Realised, no guarantee")]
+def test_who_survived_is_known_on_both_sides_and_said_beside_the_claim(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """PRIVACY.md 14, without a seed, by the real verb: four of four shared the noise, three were promised; the charge is that
+    of three. What it names at the end proves it."""
+    root, folder, file = tmp_path / "federation", tmp_path / "run", tmp_path / "trio.toml"
+    file.write_text(parse(TRIO, {**SHARED, "rounds.quorum": 0.75}).to_toml())
+    command = verb("up", str(file), "--owners", "4", "--dir", str(root), "--out", str(folder))
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    (note,) = [line for line in ended.stdout.splitlines() if line.startswith("Note: Realised, no guarantee")]
     assert "2 of 2 releases" in note
     found = float(note.split("ε = ")[1].split()[0])
-    assert found < run.claims[0].epsilon
+    assert found < json.loads((folder / "result.json").read_text())["privacy"][0]["epsilon"]
+    named = [line.split("tacit ")[1] for line in ended.stdout.splitlines() if re.match("(Certificate|Ledgers): ", line)]
+    assert [words.split()[:2] for words in named] == [["certificate", "verify"], ["ledger", "show"]]
+    for words in named:
+        assert execute(shlex.split(words)) == 0
+    assert f"{found:.2f}" in capsys.readouterr().out  # what was realised, in the owner's own ledger too
     books = [read(ServerHome(root / "server").ledger), read(Site(root).owner(0).ledgers / "share.sqlite")]
     for book in books:
         records = book.account.records()
@@ -119,7 +134,7 @@ def test_who_survived_is_known_on_both_sides_and_said_beside_the_claim(tmp_path:
             assert each.realised is not None
             assert isinstance(each.realised.event, Skellam)
             assert each.realised.event.variance == pytest.approx(each.reserved.price.event.variance * 4 / 3)
-    sealed = check(run.certificate)
+    sealed = check((folder / "certificate.json").read_bytes())
     assert sealed.holds
     assert all(each.cost.epsilon > found for each in (*sealed.claims, *sealed.owners))  # what was promised, and no less
 

@@ -171,3 +171,32 @@ def read() -> Callable[[str], Page]:
         return page
 
     return reader
+
+
+@pytest.fixture
+def cut_off(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """What of the pictures drawn since sticks out of them: by how many inches, on which side."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from tacit.simulation import canvas
+
+    drawn: list[Figure] = []
+    svg = canvas._svg
+
+    def kept(figure: Figure) -> str:
+        drawn.append(figure)
+        return svg(figure)
+
+    monkeypatch.setattr(canvas, "_svg", kept)
+
+    def found() -> list[str]:
+        assert drawn
+        sides = []
+        for index, figure in enumerate(drawn):
+            box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
+            width, height = figure.get_size_inches()
+            out = {"left": -box.x0, "bottom": -box.y0, "right": box.x1 - width, "top": box.y1 - height}
+            sides += [f"picture {index}, {side}: {by:.2f}" for side, by in out.items() if by > 0.03]
+        return sides
+
+    return found

@@ -232,3 +232,8 @@ def test_odd_measures_still_make_a_page(
 ) -> None:
     rows = [{**row, "measured": odd} for row in result["rounds"]]
     read(report(changed(**{"rounds": rows, "config.evaluation": {"on": 3}}), "again"))
+
+
+def test_nothing_that_its_pictures_say_is_cut_off(result: dict[str, Any], cut_off: Callable[[], list[str]]) -> None:
+    report(result, "tacit simulate digits.toml")
+    assert cut_off() == []

@@ -225,60 +225,112 @@ def killed_after(work: Callable[[Callable[[str], None]], Callable[[], None]], co
     return False, told(end)
 
 
+def charge(site: Site, store: Store, say: Callable[[str], None]) -> None:
+    number = store.reserve(Address("run", 1, 0), REQUEST, pays)
+    say("granted")
+    store.commit(number, REPLY)
+    say("sent")
+    store.survived(number, 5, Gaussian(3.0))
+
+
 def charging(site: Site) -> Callable[[Callable[[str], None]], Callable[[], None]]:
+    """A charge by a process that has the ledger open."""
+
     def work(say: Callable[[str], None]) -> Callable[[], None]:
         store = site.open()
-
-        def charge() -> None:
-            number = store.reserve(Address("run", 1, 0), REQUEST, pays)
-            say("granted")
-            store.commit(number, REPLY)
-            say("sent")
-            store.survived(number, 5, Gaussian(3.0))
-
-        return charge
+        return lambda: charge(site, store, say)
 
     return work
 
 
-def test_killed_between_any_two_system_calls_of_a_charge(tmp_path: Path) -> None:
-    """Granted → charged, and an older copy is refused from then on; sent → committed; in every case it goes on."""
-    fresh = tmp_path / "fresh"
-    fresh.mkdir()
-    Site(fresh).create()
-    with Site(fresh).open() as store:
+def folding(site: Site) -> Callable[[Callable[[str], None]], Callable[[], None]]:
+    """A charge of which each transaction brings the write-ahead log back into the file, as every thousandth page does."""
+
+    def work(say: Callable[[str], None]) -> Callable[[], None]:
+        store = site.open()
+        store._connection.execute("PRAGMA wal_autocheckpoint = 1")
+        return lambda: charge(site, store, say)
+
+    return work
+
+
+def whole(site: Site) -> Callable[[Callable[[str], None]], Callable[[], None]]:
+    """A process that opens the ledger, charges and closes it."""
+
+    def work(say: Callable[[str], None]) -> Callable[[], None]:
+        def then() -> None:
+            with site.open() as store:
+                charge(site, store, say)
+
+        return then
+
+    return work
+
+
+def left_behind(site: Site) -> None:
+    """A ledger of a process that was killed: one charge is in its write-ahead log alone."""
+    site.create()
+
+    def work(say: Callable[[str], None]) -> None:
+        store = site.open()
         store.reserve(Address("before", 0, 0), REQUEST, pays)
-    count, going, seen, known = 0, True, set(), set[bool]()
+        os._exit(0)
+
+    process, end = forked(work)
+    os.waitpid(process, 0)
+    assert told(end) == []
+    assert site.ledger.with_name(f"{site.ledger.name}-wal").stat().st_size > 0
+
+
+def kill_within(
+    folder: Path, working: Callable[[Site], Callable[[Callable[[str], None]], Callable[[], None]]]
+) -> set[tuple[str, ...]]:
+    """Kill `working` after each of its system calls, and hold what is found then; what was told in time.
+
+    Granted → charged, and an older copy is refused from then on; sent → committed; in every case it goes on.
+    """
+    fresh = folder / "fresh"
+    fresh.mkdir()
+    left_behind(Site(fresh))
+    count, going, seen = 0, True, set()
     while going:
-        place = tmp_path / "now"
+        place = folder / "now"
         shutil.copytree(fresh, place)
         site = Site(place)
-        going, words = killed_after(charging(site), count)
+        going, words = killed_after(working(site), count)
         seen.add(tuple(words))
         if "granted" in words:
-            rolled = tmp_path / "rolled"
+            rolled = folder / "rolled"
             shutil.copytree(place, rolled)
             for each in rolled.glob("ward3.sqlite*"):
                 each.unlink()
-            shutil.copy(fresh / "ward3.sqlite", rolled)
+            for each in fresh.glob("ward3.sqlite*"):
+                shutil.copy(each, rolled)
             with pytest.raises(RollbackError, match="older copy"):
                 Site(rolled).open()
             shutil.rmtree(rolled)
         with site.open() as store:
+            assert store.find(Address("before", 0, 0)) is not None
             found = store.find(Address("run", 1, 0))
             assert found is not None or "granted" not in words
             assert (found is not None and found.reply is not None) or "sent" not in words
             assert len(store.spent().records()) == 1 + (found is not None)
             assert set(store.spent().events(PRICE.currency)) == {PRICE.event}  # whoever survived
-            known.add(found is not None and found.realised is not None)
             store.commit(store.reserve(Address("run", 1, 1), REQUEST, pays), REPLY)
         with site.open() as store:
             assert len(store.spent().records()) == 2 + (found is not None)
+        assert going or (found is not None and found.realised is not None)
         shutil.rmtree(place)
         count += 1
-    assert seen == {(), ("granted",), ("granted", "sent")}
-    assert known == {False, True}
     assert count > 20
+    return seen
+
+
+@pytest.mark.parametrize("working", [charging, folding, whole])
+def test_killed_between_any_two_system_calls_of_a_charge(
+    tmp_path: Path, working: Callable[[Site], Callable[[Callable[[str], None]], Callable[[], None]]]
+) -> None:
+    assert kill_within(tmp_path, working) == {(), ("granted",), ("granted", "sent")}
 
 
 def kill_while_making(folder: Path, stride: int) -> set[tuple[bool, bool]]:

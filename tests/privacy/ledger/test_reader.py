@@ -66,6 +66,31 @@ def test_it_reads_where_nothing_can_be_written(path: Path) -> None:
         path.parent.chmod(0o700)
 
 
+def test_it_reads_what_a_killed_program_left_where_nothing_more_fits(path: Path) -> None:
+    """A full disk: the log holds a charge that the file does not, and no index of the log can be made beside it."""
+    beside = path.with_name("beside.sqlite")
+    with Store(path, "ward3", key=KEY) as store:
+        store.reserve(Address("run", 7, 0), "a" * 64, lambda _: Price(OWNER, Gaussian(2.0)))
+        for tail in ("", "-wal"):
+            shutil.copy(f"{path}{tail}", f"{beside}{tail}")
+    beside.with_name(f"{beside.name}-shm").mkdir()
+    before = {each.name: each.read_bytes() for each in path.parent.iterdir() if each.is_file()}
+    book = read(beside, KEY.public_key())
+    assert (book.head.number, len(book.account.records())) == (7, 4)
+    assert {each.name: each.read_bytes() for each in path.parent.iterdir() if each.is_file()} == before
+
+
+def test_of_a_broken_database_it_says_how_far_it_holds(path: Path) -> None:
+    with Store(path, "ward3", key=KEY) as store:
+        for round in range(10, 60):
+            store.reserve(Address("run", round, 0), "a" * 64, lambda _: Price(OWNER, Gaussian(2.0)))
+    content = bytearray(path.read_bytes())
+    content[-4096:] = bytes(4096)  # the last page of lines
+    path.write_bytes(content)
+    with pytest.raises(CorruptError, match=r"lines 0 to \d+ hold"):
+        read(path)
+
+
 def test_an_export_is_the_same_ledger(path: Path) -> None:
     book = read(path)
     text = "".join(f"{exported(line)}\n" for line in book.lines)

@@ -158,6 +158,20 @@ def test_two_stores_see_each_other(path: Path) -> None:
         assert charges(one) == 2
 
 
+def test_once_it_is_folded_a_copy_of_the_file_alone_is_whole(path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    with Store(path, "ward3") as store:
+        store.reserve(Address("run", 1, 0), REQUEST, pays)
+        shutil.copy(path, copy)
+        with Store(copy, "ward3") as old:
+            assert old.spent().records() == ()
+        store.fold()
+        shutil.copy(path, copy)
+        with Store(copy, "ward3") as new:
+            assert new.head == store.head
+        store.reserve(Address("run", 2, 0), REQUEST, pays)  # and it goes on
+
+
 def test_threads_may_share_a_store(path: Path) -> None:
     with Store(path, "ward3") as store:
 

@@ -75,3 +75,8 @@ def test_an_infinite_estimate_is_drawn_beside_the_rest(told: dict[str, Any], rea
 
 def test_without_test_data_the_natural_attack_is_left_out(told: dict[str, Any], read: Callable[[str], Any]) -> None:
     assert "by loss" not in read(report({**told, "natural": None}, "")).text
+
+
+def test_nothing_that_its_pictures_say_is_cut_off(told: dict[str, Any], cut_off: Callable[[], list[str]]) -> None:
+    report(told, "")
+    assert cut_off() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +63,9 @@ def test_letters_do_not_run_out() -> None:
     called = letters(list(range(40)))
     assert len(set(called.values())) == 40
     assert called[0] == "A"
+
+
+def test_nothing_that_its_pictures_say_is_cut_off(result: dict[str, Any], cut_off: Callable[[], list[str]]) -> None:
+    report(result)
+    report({**result, "extrapolated": {"population": 10**6, "simulated": 12, "noise_held": 0, "how": "so"}})
+    assert cut_off() == []

@@ -127,6 +127,9 @@ def test_the_file_says_what_is_tried_and_the_call_adds_to_it(small: Config, inli
     found = study(config, vary={NOISE: [2.0, 3.0]}, out=tmp_path / "a")
     assert len(found.points) == 4
     assert {point["values"][NOISE] for point in found.points} == {2.0, 3.0}
+    again = study(config, vary={"rounds.total": [4]}, out=tmp_path / "b")  # the file wrote it as a table of tables
+    assert [axis["key"] for axis in again.result["study"]["axes"]] == ["rounds.total", NOISE]
+    assert [point["values"]["rounds.total"] for point in again.points] == [4]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from tacit.config import Config, ConfigError, parse
 from tacit.simulation.planning import plan
 from tacit.simulation.run import simulate
+from tacit.simulation.studies.extrapolation import told
 from tacit.simulation.studies.journal import key_of
 from tacit.simulation.studies.trial import Bench, curve, price, sketch, train
 
@@ -167,8 +168,24 @@ def test_a_task_that_does_not_exist_is_told_at_once(small: Config) -> None:
         Bench(parse(small.to_toml(), {"task.use": "nowhere"}), None)
 
 
-def test_too_large_an_extrapolation_says_that_it_is_one(small: Config) -> None:
+def test_noise_that_is_too_little_to_be_drawn_is_held_at_the_least_that_can(small: Config) -> None:
+    """A lower estimate: never with less noise than the large population has."""
     bench = Bench(small, None, 12_000_000)
     drawn = sketch(bench, {})
-    reason = train(bench, {}, drawn["noise"], drawn["noise_scale"], 0)["reason"]
-    assert "the simulated owners stand for a population 1e+06 times as large" in reason
+    assert drawn["noise_held"]
+    more = drawn["noise_scale"] / 1e-6
+    assert more > 1
+    assert more == pytest.approx(2 ** round(math.log2(more)))
+    assert "metrics" in train(bench, {}, drawn["noise"], drawn["noise_scale"], 0)
+    assert "so small" in train(bench, {}, drawn["noise"], drawn["noise_scale"] / 2, 0)["reason"]
+    assert not sketch(Bench(small, None, 1200), {})["noise_held"]
+    assert "In 1 setting " in told(small, 12_000_000, held=1)["how"]
+    assert "lower estimate" not in told(small, 1200, held=0)["how"]
+
+
+def test_a_large_population_that_cannot_be_trained_says_that_it_is_one(small: Config) -> None:
+    values = {"strategy.server_lr": 1e38, "privacy.pipeline.0.norm": 1e6}
+    bench = Bench(small, None, 12_000)
+    drawn = sketch(bench, values)
+    reason = train(bench, values, drawn["noise"], drawn["noise_scale"], 0)["reason"]
+    assert "the simulated owners stand for a population 1,000 times as large" in reason
