@@ -80,6 +80,7 @@ CODES: Mapping[str, int] = {
     "tacit.server.metrics.MetricsError": USAGE,
     "tacit.server.checkpoint.CheckpointError": FAILED,
     "tacit.server.coordinator.RoundError": FAILED,
+    "tacit.server.releases.ReleaseError": FAILED,
     "tacit.simulation.up.UpError": FAILED,
     "tacit.simulation.up.StoppedByBudgetError": REFUSED,
     "tacit.server.runs.RunsError": FAILED,
