@@ -59,6 +59,7 @@ CODES: Mapping[str, int] = {
     "tacit.strategies.roster.OwnerNameError": USAGE,
     "tacit.strategies.roster.RosterError": FAILED,
     "tacit.strategies.keyfile.KeyFileError": FAILED,
+    "tacit.strategies.modelfile.ModelFileError": FAILED,
     "tacit.strategies.admission.AdmissionError": FAILED,
     "tacit.client.refusal.RefusedError": REFUSED,
     "tacit.client.approvals.DecisionError": USAGE,

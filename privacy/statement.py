@@ -31,7 +31,7 @@ from .ledger.realised import realised
 
 USUAL = 1e-5  # δ where nobody has said one
 _KEPT = 15 / 16  # of δ for the events; the rest is for what the noise's samplers err by
-_POINTS = 100
+_POINTS, _FEWEST = 100, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,22 +157,30 @@ def spent(
 
 
 def spending(book: Book, currency: Currency, delta: float) -> tuple[tuple[int, int, float], ...]:
-    """How ε grew: (charges, seconds since 1970, ε) after up to 100 of the asset's charges in `currency`, and before any."""
+    """How ε grew: (charges, seconds since 1970, ε) after some of the asset's charges in `currency`, the last among them, and
+    before any. Up to 100 of them; fewer, and 12 at least, the more kinds of events there are, which cost time each."""
     charges = [
         line for line in book.lines if isinstance(line.entry, Reserved) and line.entry.price.currency == currency
     ]
-    wanted = {round(place * (len(charges) - 1) / (_POINTS - 1)) for place in range(_POINTS)} if charges else set()
-    grown, points = Account(), list[tuple[int, int, float]]()
+    if not charges:
+        return ()
+    count = max(_FEWEST, _POINTS // _kinds(book.account.event(currency)))
+    wanted = {round(place * (len(charges) - 1) / (count - 1)) for place in range(count)}
+    grown, points = Account(), [(0, charges[0].entry.time, 0.0)]
     for index, line in enumerate(charges):
-        if not isinstance(line.entry, Reserved):
-            continue
-        if index == 0:
-            points.append((0, line.entry.time, 0.0))
         grown.take(line.number, line.entry)
         if index in wanted:
             found = _epsilon(grown.event(currency), currency, delta, grown.delta_extra(currency))
             points.append((index + 1, line.entry.time, found))
     return tuple(points)
+
+
+def _kinds(event: Event) -> int:
+    try:
+        leaves = multiset(event)
+    except (AccountingError, EventError):
+        return 1
+    return max(1, len(leaves.leaves))
 
 
 def _epsilon(event: Event, currency: Currency, delta: float, extra: float) -> float:
@@ -214,7 +222,9 @@ def _allowed(account: Account, currency: Currency, run: str | None) -> Allowed |
 
 def _delta(account: Account, currency: Currency) -> float:
     """The δ that all runs in `currency` agree on, where nothing was allowed for the whole; else the usual one."""
-    found = {_allowed(account, currency, run) for run in account.runs if account.events(currency, run)}
+    charges = (each.reserved for each in account.records())
+    runs = {each.address.run for each in charges if each.price.currency == currency}
+    found = {_allowed(account, currency, run) for run in runs}
     deltas = {USUAL if each is None else each.delta for each in found}
     return deltas.pop() if len(deltas) == 1 else USUAL
 

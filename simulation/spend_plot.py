@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
 
 from .canvas import DASHES, SERIES, canvas, direct_labels, name_axes, png, standalone
 from .numerals import epsilon_text, small_text
@@ -42,8 +43,11 @@ def _drawn(points: Points, limit: float | None, delta: float) -> tuple[Figure, s
         times.append(datetime.fromtimestamp(latest, UTC))
     days = date2num(times)  # type: ignore[no-untyped-call]  # matplotlib's dates carry no types
     _time_axis(axes, float(days[0]), float(days[-1]))
+    # Each charge is a step; between points that leave charges out, nothing is known of the way.
+    whole = all(later[0] - earlier[0] == 1 for earlier, later in pairwise(finite))
+    style: Literal["steps-post", "default"] = "steps-post" if whole else "default"
     axes.plot(days[-1:], [finite[-1][2]], "o", color=SERIES[0], markersize=6, clip_on=False)
-    axes.plot(days, [point[2] for point in finite], color=SERIES[0], linewidth=2.4, drawstyle="steps-post")
+    axes.plot(days, [point[2] for point in finite], color=SERIES[0], linewidth=2.4, drawstyle=style)
     highest = finite[-1][2]
     if limit is not None and math.isfinite(limit):
         axes.axhline(limit, color=SERIES[1], linestyle=DASHES[1], linewidth=1.6)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tacit.privacy.accounting.accountant import epsilon
 from tacit.privacy.accounting.figures import account_within
 from tacit.privacy.claim import Observer
-from tacit.privacy.event import Composed, Event, Gaussian, NonPrivate, Poisson, Repeated
+from tacit.privacy.event import Composed, Event, Gaussian, NonPrivate, Poisson, Repeated, Skellam
 from tacit.privacy.ledger.account import Account
 from tacit.privacy.ledger.allowance import Allowed, Limit
 from tacit.privacy.ledger.creation import create
@@ -155,3 +155,11 @@ def test_of_a_long_ledger_some_points_and_always_the_last(tmp_path: Path) -> Non
     points = spending(read(path), OWNER, 1e-6)
     assert len(points) == 101
     assert points[-1][0] == 700
+
+
+def test_of_many_kinds_of_events_fewer_points_and_always_the_last(tmp_path: Path) -> None:
+    found = ledger(tmp_path, *[("run", "", Skellam(1e6 + each % 20, 100.0, 1000.0)) for each in range(60)])
+    points = spending(found.book, OWNER, 1e-6)
+    assert len(points) == 13
+    assert (points[0][0], points[-1][0], points[-1][2]) == (0, 60, found.asset.sums[0].epsilon)
+    assert [point[2] for point in points] == sorted(point[2] for point in points)

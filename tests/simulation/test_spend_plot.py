@@ -43,6 +43,17 @@ def test_without_a_limit_none_is_drawn() -> None:
     assert not [each for each in words(spend_plot(grown(4, 9), math.inf, 1e-5)) if "allowed" in each]
 
 
+def test_each_charge_is_a_step_and_between_points_that_leave_some_out_nothing_is_made_up() -> None:
+    """A step has a corner; a straight line between two points has none."""
+
+    def corners(svg: bytes) -> int:
+        return max(path.count("L ") for path in re.findall(r' d="([^"]*)"', svg.decode()))
+
+    steps = [(each, BEGIN + 60 * each, float(each)) for each in range(5)]
+    thinned = [(9 * each, BEGIN + 60 * each, float(each)) for each in range(5)]
+    assert corners(spend_plot(steps, None, 1e-5)) == 2 * corners(spend_plot(thinned, None, 1e-5)) == 8
+
+
 def test_a_clock_that_goes_backwards_is_drawn_forwards() -> None:
     points = [(0, BEGIN, 0.0), (1, BEGIN + 60, 0.5), (2, BEGIN - 86_400, 0.9)]
     assert "1 December 2026, 03:33 to 03:34 UTC" in words(spend_plot(points, None, 1e-5))

@@ -215,7 +215,7 @@ def test_a_closed_store_charges_nothing(path: Path) -> None:
 
 
 def test_a_ledger_is_never_made_anew_by_itself(path: Path, tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="no ledger; restore it"):
+    with pytest.raises(MissingError, match="no ledger there; restore"):
         Store(tmp_path / "other", "ward3")
     before = path.read_bytes()
     with pytest.raises(LedgerError, match="something is there already"):
