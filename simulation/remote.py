@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..client.worker import Plan, agreed
+from ..privacy.product import processor
 from ..strategies.messages import Recipe
 from ..tasks.examples import Examples
 from .craft import FAULTS, Craft
@@ -164,5 +165,5 @@ def told(bundle: Bundle) -> Mapping[str, str]:
     try:
         placed(bundle)
     except RemoteError as error:
-        return {"processor": torch.backends.cpu.get_cpu_capability(), "why": str(error)}
-    return {"processor": torch.backends.cpu.get_cpu_capability(), "why": ""}
+        return {"processor": processor(), "why": str(error)}
+    return {"processor": processor(), "why": ""}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tacit.privacy import product as module
 from tacit.privacy.product import product
 from torch import Tensor
 
@@ -37,6 +38,21 @@ def test_its_bits_depend_on_the_numbers_alone_not_on_where_they_lie() -> None:
         room = torch.empty(left.numel() + first)
         room[first:] = left.flatten()
         assert torch.equal(product(room[first:].view(500, 200), right), expected)
+
+
+@pytest.mark.parametrize(
+    ("maker", "capability", "detour"),
+    [("AuthenticAMD ", "AVX512", True), ("GenuineIntel ", "AVX512", False), ("", "AVX512", True), ("AuthenticAMD ", "AVX2", False)],
+)  # fmt: skip
+def test_the_library_is_chosen_by_the_processor(
+    maker: str, capability: str, detour: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "processor", lambda: maker + capability)
+    assert (module._wide.__wrapped__() is not None) == (detour and torch._C._has_mkldnn)
+
+
+def test_the_processor_is_named() -> None:
+    assert module.processor().endswith(torch.backends.cpu.get_cpu_capability())
 
 
 def test_other_kinds_of_numbers_go_the_usual_way() -> None:
