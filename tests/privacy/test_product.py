@@ -42,7 +42,10 @@ def test_its_bits_depend_on_the_numbers_alone_not_on_where_they_lie() -> None:
 
 @pytest.mark.parametrize(
     ("maker", "capability", "detour"),
-    [("AuthenticAMD ", "AVX512", True), ("GenuineIntel ", "AVX512", False), ("", "AVX512", True), ("AuthenticAMD ", "AVX2", False)],
+    [
+        ("AuthenticAMD ", "AVX512", True), ("GenuineIntel ", "AVX512", False), ("", "AVX512", True),
+        ("AuthenticAMD ", "AVX2", False),
+    ],
 )  # fmt: skip
 def test_the_library_is_chosen_by_the_processor(
     maker: str, capability: str, detour: bool, monkeypatch: pytest.MonkeyPatch
