@@ -7,7 +7,7 @@ fault that is planted here in a stage of the real pipeline.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 from tacit.config import parse
-from tacit.privacy.entropy import Entropy, SeededEntropy, SystemEntropy
+from tacit.privacy.entropy import Entropy, SeededEntropy, Stream, SystemEntropy
 from tacit.privacy.event import Gaussian
 from tacit.privacy.ledger.memory import MemoryLedger
 from tacit.privacy.pipeline import Env, Pipeline, Stage, pipeline
@@ -165,12 +165,23 @@ def reused(kind: type[Any]) -> Stage:
     return Reused(MULTIPLIER)
 
 
+@dataclass(frozen=True)
+class OneOwner:
+    """Gives every owner the first one's streams."""
+
+    inner: Entropy
+    seeded = True
+
+    def streams(self, purpose: str, round: int, *, owners: Sequence[int], attempt: int = 0) -> list[Stream]:
+        return [self.inner.streams(purpose, round, owners=[0], attempt=attempt)[0] for _ in owners]
+
+
 def common(kind: type[Any]) -> Stage:
     """All owners draw the first one's noise."""
 
     class Common(kind):  # type: ignore[misc]
         def send(self, updates: Any, signal: Signal, env: Env) -> Any:
-            return kind.send(self, updates, signal, replace(env, owner_ids=(0,) * len(env.owner_ids)))
+            return kind.send(self, updates, signal, replace(env, entropy=OneOwner(env.entropy)))
 
     return Common(MULTIPLIER)
 
