@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 from .ball import Ball
 from .entropy import Stream
-from .noise import PIECE, add_discrete_gaussian, narrow
+from .noise import PIECE, add_discrete_gaussians, narrow
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 _CHUNK = 1 << 23  # numbers in one batch of per-example gradients: 32 MiB
 _BLOCK = 1 << 18  # numbers clipped at once: they stay in the cache
-_PIECE = 4 * PIECE  # numbers noised at once
+_PIECE = 2 * PIECE  # numbers noised at once
 
 _REMEDIES: tuple[tuple[type[nn.Module], str], ...] = (
     (nn.modules.batchnorm._BatchNorm, "it mixes the examples of a batch; use nn.GroupNorm or nn.LayerNorm"),
@@ -102,7 +102,7 @@ def noised_pieces(
             if values.dtype == torch.int32 and not (narrow(sigma) and ball.narrow):
                 values = values.to(torch.int64)
             whole = values.cpu().contiguous()  # where `total` made it; nobody else has it
-            add_discrete_gaussian(stream, sigma, whole.numpy())
+            add_discrete_gaussians([stream], sigma, whole.numpy()[None])
             values = whole.to(values.device)
         yield place, values.to(torch.float32).mul_(factor)
 

@@ -44,5 +44,5 @@ class DiscreteGaussian(Stage):
             noise = drawn(
                 env, "discrete-gaussian", shape, lambda streams, count: discrete_gaussians(streams, sigma, count)
             )
-            values = noise.to(values.device).add_(values)
+            return Dense(noise.to(values.device).add_(values).bitwise_and_((1 << (signal.ring or 0)) - 1))
         return Dense(residues(values, signal.ring or 0))

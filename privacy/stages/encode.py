@@ -107,9 +107,10 @@ class Encode(Stage):
         rows = max(1, _BLOCK // signal.dim)
         for start in range(0, len(values), rows):
             block = streams[start : start + rows]
-            scaled = values[start : start + rows].to(torch.float64) * (resolution / signal.bound)
+            some = values[start : start + rows]
+            scaled = some.to(torch.float64).mul_(resolution / signal.bound)
             # NaN is not ≤; a coordinate past the bound belongs to a vector that broke it (PRIVACY.md 12: zero).
-            scaled[~(scaled.abs().amax(dim=1) <= 2 * resolution)] = 0
+            scaled[~(some.abs().amax(dim=1) <= 2 * signal.bound)] = 0
             integers = _stochastic(scaled, block)
             if signal.unit == "owner":
                 integers = _shortened(integers, scaled, block, limit)
@@ -183,14 +184,19 @@ def _squared(resolution: float, dim: int) -> int:
 
 def _stochastic(scaled: Tensor, streams: Sequence[Stream]) -> Tensor:
     """⌊x + u⌋ with u a uniform multiple of 2⁻³² in [0, 1): unbiased to 2⁻³³ of a step."""
-    width = 4 * scaled.shape[1]
-    words = np.empty(scaled.numel() + 4, dtype="<u4")
-    view = words.data.cast("B")
-    for at, stream in enumerate(streams):
-        stream.fill(view[at * width :], width)
-    uniform = words[: scaled.numel()].reshape(scaled.shape).astype(np.float64)
-    uniform *= 2.0**-32
-    return torch.from_numpy(uniform).to(scaled.device).add_(scaled).floor_()
+    rounded = torch.empty_like(scaled)
+    words = np.empty(min(scaled.numel(), max(_BLOCK, len(scaled))) + 4, dtype="<u4")
+    view, width = words.data.cast("B"), max(1, (len(words) - 4) // max(1, len(scaled)))
+    for start in range(0, scaled.shape[1], width):
+        columns = slice(start, min(start + width, scaled.shape[1]))
+        size = columns.stop - start
+        for at, stream in enumerate(streams):
+            stream.fill(view[4 * at * size :], 4 * size)
+        uniform = words[: len(scaled) * size].reshape(len(scaled), size).astype(np.float64)
+        uniform *= 2.0**-32
+        torch.add(torch.from_numpy(uniform).to(scaled.device), scaled[:, columns], out=rounded[:, columns])
+        rounded[:, columns].floor_()
+    return rounded
 
 
 def _shortened(integers: Tensor, scaled: Tensor, streams: Sequence[Stream], limit: int) -> Tensor:

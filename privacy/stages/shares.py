@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
-from ..noise import NoiseError
+from ..gaussian import NoiseError
 from ..pipeline import PipelineError
 from ..signal import Law, Noise, Signal
 from .ring import fits

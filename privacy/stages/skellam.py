@@ -39,5 +39,5 @@ class Skellam(Stage):
         if variance > 0:
             shape = (len(values), signal.dim)
             noise = drawn(env, "skellam", shape, lambda streams, count: skellams(streams, variance, count))
-            values = noise.to(values.device).add_(values)
+            return Dense(noise.to(values.device).add_(values).bitwise_and_((1 << (signal.ring or 0)) - 1))
         return Dense(residues(values, signal.ring or 0))

@@ -1,0 +1,135 @@
+"""Gaussian: how one discrete Gaussian is drawn, exactly, whatever its width."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .alias import Alias, Desk, Words
+from .decimals import DIGITS, NEGLIGIBLE, symmetric, two_sided
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+WIDEST = 2270.0  # σ of the widest table: 2^16 columns of 4 bytes, which stay in the second-level cache
+SHORT = 26  # fine bits that one 32-bit word holds beside those of the filter
+_FILTER = 6  # bits: no proposal is refused with a probability above 2^-6
+_LARGEST = 2.0**50  # σ beyond which sums of draws could leave int64
+_CLOSE = 2.0**-46  # floating point decides beyond this distance
+
+
+class NoiseError(ValueError):
+    """A law that these samplers cannot draw; names the limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gaussian:
+    """How a discrete Gaussian is drawn: X = 2^bits · A + B, coarse A from a table, fine B uniform on [0, 2^bits).
+
+    With bits = 0 the table's law is that of X. Otherwise, with m(a) the smallest |2^bits·a + b|, A has P[a] ∝ exp(−m(a)²/2σ²)
+    and X is accepted with probability exp(−(X² − m(A)²)/2σ²), else proposed anew: P[x] ∝ exp(−x²/2σ²), exactly (rejection;
+    Karney 2016 draws coarse and fine parts so, too). A refusal has a probability of at most (|a| + 1)/σ'² < 2^-6, σ' = σ/2^bits
+    above 1135 and |a| ≤ 14.4σ' + 1: only a word whose first six bits are zero may refuse.
+    """
+
+    sigma: float
+    bits: int
+    table: Alias
+
+    @property
+    def reach(self) -> int:
+        """Bits of |X|, at most: |A| is below 2^15 in every table here."""
+        return 15 + self.bits
+
+    def proposed(self, sources: Sequence[Words], count: int, desk: Desk, out: NDArray[Any]) -> NDArray[np.intp]:
+        """`count` proposals from each source into `out` `[k·count]`, int64 or int32; places of those that are refused."""
+        np.copyto(out, self.table.rows(sources, count, desk).reshape(-1))
+        if self.bits == 0:
+            return np.empty(0, dtype=np.intp)
+        out *= 1 << self.bits
+        word = np.dtype("<u4" if self.bits <= SHORT else "<u8")
+        words = desk.words[: len(out) * (word.itemsize // 4)].view(word)
+        view, size = desk.view, count * word.itemsize
+        for source in sources:
+            source.fill(view, size)
+            view = view[size:]
+        doubtful = np.flatnonzero(words < word.type(1 << (8 * word.itemsize - _FILTER)))
+        words &= word.type((1 << self.bits) - 1)
+        out += words.view("<i4" if word.itemsize == 4 else "<i8")
+        return self.refused(out, doubtful, sources, count)
+
+    def refused(
+        self, out: NDArray[Any], doubtful: NDArray[np.intp], sources: Sequence[Words], count: int
+    ) -> NDArray[np.intp]:
+        """Those of the `doubtful` places that are refused: each with 2^6·(1 − exp(−(x² − m²)/2σ²)).
+
+        A word of its source decides: R < that, R uniform on [0, 1); where they are too close for float64, a further word and
+        decimal arithmetic, so that a decision is right to 2^-127.
+        """
+        if not len(doubtful):
+            return doubtful
+        x = out[doubtful].astype(np.int64)
+        coarse = x >> self.bits << self.bits
+        nearest = np.where(coarse >= 0, coarse, -(coarse + (1 << self.bits) - 1))
+        away = np.abs(x)
+        near, far = away - nearest, away + nearest
+        # Five roundings and expm1: a relative error below 2^-48 of a number of at most 1.
+        limits = np.expm1(near.astype(np.float64) * far / (-2 * self.sigma**2)) * -(2.0**_FILTER)
+        each = np.bincount(doubtful // count, minlength=len(sources)).tolist()
+        words = np.concatenate([source.words(many) for source, many in zip(sources, each, strict=True) if many])
+        drawn = (words >> np.uint64(11)) * 2.0**-53
+        found = drawn < limits
+        for at in np.flatnonzero(np.abs(drawn - limits) <= _CLOSE).tolist():
+            (further,) = sources[int(doubtful[at]) // count].words(1).tolist()
+            found[at] = self._below((int(words[at]) << 64) + further, int(near[at]) * int(far[at]))
+        refused: NDArray[np.intp] = doubtful[found]
+        return refused
+
+    def _below(self, drawn: int, difference: int) -> bool:
+        """Whether drawn·2⁻¹²⁸ < 2^6·(1 − exp(−difference/2σ²))."""
+        with localcontext(DIGITS):
+            kept = (-Decimal(difference) / (2 * Decimal(self.sigma) ** 2)).exp()
+            return Decimal(drawn) / (1 << 128) < (1 - kept) * (1 << _FILTER)
+
+
+def fine_bits(sigma: float) -> int:
+    """The fewest for which a table reaches σ; raises `NoiseError` for σ outside (0, 2^50]."""
+    if not (math.isfinite(sigma) and 0 < sigma <= _LARGEST):
+        raise NoiseError(f"discrete Gaussian: sigma = {sigma}; give a number above 0 and up to 2^50")
+    bits = 0
+    while math.ldexp(WIDEST, bits) < sigma:
+        bits += 1
+    return bits
+
+
+@lru_cache(maxsize=32)
+def gaussian(sigma: float) -> Gaussian:
+    """How to draw the discrete Gaussian of σ; raises `NoiseError` for σ outside (0, 2^50]."""
+    bits = fine_bits(sigma)
+    with localcontext(DIGITS):
+        right = _half(sigma, bits, 0)
+        if bits == 0:
+            return Gaussian(sigma, bits, symmetric(right))
+        left = _half(sigma, bits, 1)  # −1, −2, …: one nearer to zero than their opposites
+        return Gaussian(sigma, bits, two_sided(left, right))
+
+
+def _half(sigma: float, bits: int, offset: int) -> list[Decimal]:
+    """exp(−(2^bits·i + offset)²/2σ²) for i = 0, 1, … down to `NEGLIGIBLE`."""
+    variance, step = Decimal(sigma) ** 2, 1 << bits
+    # Each is the one before times a ratio that itself shrinks by a constant factor.
+    weight = (-Decimal(offset**2) / (2 * variance)).exp()
+    ratio = (-Decimal(step * (step + 2 * offset)) / (2 * variance)).exp()
+    shrink = (-Decimal(step**2) / variance).exp()
+    half = [weight]
+    while weight > NEGLIGIBLE or len(half) < 2:
+        weight *= ratio
+        ratio *= shrink
+        half.append(weight)
+    return half
