@@ -75,19 +75,22 @@ class Gaussian:
         if not len(doubtful):
             return doubtful
         x = out[doubtful].astype(np.int64)
-        coarse = x >> self.bits << self.bits
-        nearest = np.where(coarse >= 0, coarse, -(coarse + (1 << self.bits) - 1))
-        away = np.abs(x)
-        near, far = away - nearest, away + nearest
-        # Five roundings and expm1: a relative error below 2^-48 of a number of at most 1.
-        limits = np.expm1(near.astype(np.float64) * far / (-2 * self.sigma**2)) * -(2.0**_FILTER)
-        each = np.bincount(doubtful // count, minlength=len(sources)).tolist()
-        words = np.concatenate([source.words(many) for source, many in zip(sources, each, strict=True) if many])
-        drawn = (words >> np.uint64(11)) * 2.0**-53
-        found = drawn < limits
-        for at in np.flatnonzero(np.abs(drawn - limits) <= _CLOSE).tolist():
-            (further,) = sources[int(doubtful[at]) // count].words(1).tolist()
-            found[at] = self._below((int(words[at]) << 64) + further, int(near[at]) * int(far[at]))
+        near = (x ^ (x >> 63)) & (
+            (1 << self.bits) - 1
+        )  # |x| − m: a negative x is nearest to zero where its fine bits are ones
+        far = 2 * np.abs(x) - near  # |x| + m
+        # Four roundings and expm1: a relative error below 2^-48 of a number of at most 1.
+        limits = np.multiply(near, far, dtype=np.float64)
+        limits *= -0.5 / self.sigma**2
+        np.expm1(limits, out=limits)
+        words = _words(sources, doubtful // count if len(sources) > 1 else doubtful)
+        apart = (words >> np.uint64(11)) * 2.0**-53
+        apart += limits * 2.0**_FILTER  # drawn less limit
+        found = apart < 0
+        if np.abs(apart).min() <= _CLOSE:
+            for at in np.flatnonzero(np.abs(apart) <= _CLOSE).tolist():
+                (further,) = sources[int(doubtful[at]) // count].words(1).tolist()
+                found[at] = self._below((int(words[at]) << 64) + further, int(near[at]) * int(far[at]))
         refused: NDArray[np.intp] = doubtful[found]
         return refused
 
@@ -96,6 +99,14 @@ class Gaussian:
         with localcontext(DIGITS):
             kept = (-Decimal(difference) / (2 * Decimal(self.sigma) ** 2)).exp()
             return Decimal(drawn) / (1 << 128) < (1 - kept) * (1 << _FILTER)
+
+
+def _words(sources: Sequence[Words], rows: NDArray[np.intp]) -> NDArray[np.uint64]:
+    """A word for each of these rows, in ascending order, from the source of that number."""
+    if len(sources) == 1:
+        return sources[0].words(len(rows))
+    each = np.bincount(rows, minlength=len(sources)).tolist()
+    return np.concatenate([source.words(many) for source, many in zip(sources, each, strict=True) if many])
 
 
 def fine_bits(sigma: float) -> int:
