@@ -25,7 +25,9 @@ from .noise import PIECE
 
 MOST_EXAMPLES = 1 << 12  # in one sum: float64 then errs by less than half a step a coordinate
 _SLACK = 1 - 2.0**-20
-_BLOCK = 2 * PIECE  # numbers of sums formed at once: 512 KiB, which stay in the cache while noise is added
+_BLOCK = (
+    8 * PIECE
+)  # numbers of sums formed at once: 2 MiB, a few owners' where vectors are short, so that calls are few
 
 
 class Part(Protocol):
