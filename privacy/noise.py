@@ -1,6 +1,6 @@
 """Noise: exact samplers of the discrete Gaussian and the Skellam law on the integers, over a cryptographic stream.
 
-Both invert tables computed in 60-digit decimal arithmetic, never floating point, and say how far (total variation) the
+Both draw from tables computed in 60-digit decimal arithmetic, never floating point, and say how far (total variation) the
 draws are from the ideal law: `discrete_gaussian_error`, `skellam_error`. That distance belongs into a claim's δ.
 """
 
