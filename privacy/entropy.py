@@ -74,13 +74,13 @@ class Stream:
     It refuses to be read in another process than the one that made it: a forked copy would repeat its bytes.
     """
 
-    __slots__ = ("_keystream", "_place", "_process")
+    __slots__ = ("_alone", "_keystream", "_place", "_process")
 
     def __init__(self, key: bytes) -> None:
-        self._start(_Keystream(key), 0, os.getpid())
+        self._start(_Keystream(key), 0, os.getpid(), alone=True)
 
-    def _start(self, keystream: _Keystream, place: int, process: int) -> None:
-        self._keystream, self._place, self._process = keystream, place, process
+    def _start(self, keystream: _Keystream, place: int, process: int, *, alone: bool) -> None:
+        self._keystream, self._place, self._process, self._alone = keystream, place, process, alone
 
     @staticmethod
     def beside(key: bytes, owners: Sequence[int]) -> list[Stream]:
@@ -90,7 +90,7 @@ class Stream:
         keystream, process = _Keystream(key), os.getpid()
         made = [Stream.__new__(Stream) for _ in owners]
         for stream, owner in zip(made, owners, strict=True):
-            stream._start(keystream, _AES * owner << 64, process)
+            stream._start(keystream, _AES * owner << 64, process, alone=False)
         return made
 
     def __repr__(self) -> str:
@@ -127,6 +127,8 @@ class Stream:
         SHA-256(domain, key), cut: a tenth of the time of the first keystream block. Always the same, wherever the stream is.
         """
         self._refuse_fork()
+        if not self._alone:
+            raise EntropyError("streams side by side share a key, so its seed would be everybody's; ask for seeds()")
         return int.from_bytes(hashlib.sha256(_SEED + self._keystream.key).digest()[:8], "little")
 
     def generator(self) -> np.random.Generator:

@@ -1,6 +1,6 @@
 """Noise: exact samplers of the discrete Gaussian and the Skellam law on the integers, over a cryptographic stream.
 
-Both invert tables computed in 60-digit decimal arithmetic, never floating point, and say how far (total variation) the
+Both draw from tables computed in 60-digit decimal arithmetic, never floating point, and say how far (total variation) the
 draws are from the ideal law: `discrete_gaussian_error`, `skellam_error`. That distance belongs into a claim's δ.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal, localcontext
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,9 +96,10 @@ def _replace(draws: NDArray[Any], gone: NDArray[np.intp], width: int, sources: S
     for place in gone.tolist():
         by_row.setdefault(place // draws.shape[1], []).append(place % draws.shape[1])
     for row, refused in by_row.items():
-        holes = [column for column in refused if column < width]
-        spare = sorted(set(range(width, draws.shape[1])).difference(refused))
-        draws[row, holes[: len(spare)]] = draws[row, spare[: len(holes)]]
+        holes, taken = [column for column in refused if column < width], set(refused)
+        left = (column for column in range(width, draws.shape[1]) if column not in taken)
+        spare = list(islice(left, len(holes)))
+        draws[row, holes[: len(spare)]] = draws[row, spare]
         if missing := holes[len(spare) :]:
             draws[row, missing] = discrete_gaussian(sources[row], law.sigma, len(missing))
 

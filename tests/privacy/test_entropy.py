@@ -137,3 +137,9 @@ def test_streams_side_by_side_depend_on_their_arguments_only() -> None:
 def test_streams_whose_bytes_would_meet_are_refused(owners: list[int]) -> None:
     with pytest.raises(EntropyError, match="different owners"):
         Stream.beside(bytes(32), owners)
+
+
+def test_a_shared_key_gives_nobody_a_seed() -> None:
+    for stream in SeededEntropy(1).streams("p", 1, owners=[0, 1]):
+        with pytest.raises(EntropyError, match="everybody's"):
+            stream.seed()
