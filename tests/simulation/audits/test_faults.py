@@ -65,9 +65,9 @@ epsilon = 2.0
 """
 
 
-def audited(text: str, seed: int = 1, **changes: Any) -> Audit:
-    """The white-box audit at a false alarm of 10⁻⁶, with a thousand canaries."""
-    found = audit(parse(text, changes), canaries=1000, seed=seed, level=LEVEL, device="cpu", views=("white-box",))
+def audited(text: str, seed: int = 1, level: float = LEVEL, **changes: Any) -> Audit:
+    """The white-box audit at a false alarm of 10⁻⁶ or `level`, with a thousand canaries."""
+    found = audit(parse(text, changes), canaries=1000, seed=seed, level=level, device="cpu", views=("white-box",))
     assert found.claimed.epsilon <= 2.0
     assert found.canaries == 1000
     return found
@@ -157,8 +157,8 @@ def test_a_tenth_of_the_noise_on_examples_is_found(monkeypatch: pytest.MonkeyPat
         return send(replace(self, noise_multiplier=float(self.noise_multiplier) / 10), updates, signal, env)
 
     monkeypatch.setattr(OwnGaussian, "send", weak)
-    # A thousand canaries at this level show an ε of 2.0 on average, so about half of the seeds would do.
-    assert audited(EXAMPLES, seed=3).verdict == "fail"
+    # At 10⁻⁶ a thousand canaries among 1,280 numbers show an ε of 2.0 on average, at the usual 5 % much more.
+    assert [audited(EXAMPLES, seed, level=1e-4).verdict for seed in (1, 2, 3)] == ["fail"] * 3
 
 
 def test_examples_that_are_not_clipped_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
