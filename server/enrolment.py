@@ -50,6 +50,12 @@ _STRANGER = "no enrolled owner asks like this; enrol first, or ask the operator 
 _HTTP = {"too-large": 413, "too-slow": 408, "too-often": 429, "malformed": 400, "not-found": 404}
 
 
+class ProvenError(AdmissionError):
+    """An owner that proved who it is is told no. It guesses nothing, so no address is held responsible: others may share it."""
+
+    code = "not-now"
+
+
 class _Refused(Exception):
     """The answer is no; `code` says why to programs."""
 
@@ -183,12 +189,12 @@ class Office:
             owner = self.registry.owner(name)
         except UnknownOwnerError:
             raise AdmissionError(_STRANGER) from None
-        if owner.revoked is not None or not made_by(owner.signing_key):
+        if not made_by(owner.signing_key):
             raise AdmissionError(_STRANGER)
+        if owner.revoked is not None:
+            raise ProvenError(_STRANGER)
         if abs(self.clock() - at) > _FRESH:
-            raise AdmissionError(
-                f"the request is {self.clock() - at:.0f} s old; correct the clock of the owner's machine"
-            )
+            raise ProvenError(f"the request is {self.clock() - at:.0f} s old; correct the clock of the owner's machine")
         return owner
 
 
@@ -219,8 +225,9 @@ class Enrolment:
         except (_Refused, RefusedTokenError, AdmissionError) as error:
             code = getattr(error, "code", "malformed")
             if code != "too-often":
-                self._throttle.refused(address, now)
                 log.warning("%s was refused: %s", address, code)
+            if code != "too-often" and not isinstance(error, ProvenError):
+                self._throttle.refused(address, now)
             response = _refusal(code, str(error))
         await response(scope, receive, send)
 

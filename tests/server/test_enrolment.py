@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tacit.server.authority import LIFE
-from tacit.server.enrolment import Office, Throttle, office
+from tacit.server.enrolment import Enrolment, Office, Throttle, office
 from tacit.server.founding import found
 from tacit.server.registry import EnrolledError, Owner, Registry
 from tacit.strategies import admission, roster
@@ -69,3 +71,40 @@ def test_a_throttle_opens_again_and_forgets_those_it_cannot_hold() -> None:
     for number in range(20_000):
         throttle.refused(str(number), 11.0)
     assert len(throttle._refused) == 10_000
+
+
+def posted(enrolment: Enrolment, path: str, body: str) -> tuple[int, str]:
+    """Status and answer of one request from one address."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body.encode(), "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "headers": [], "query_string": b"",
+        "client": ("10.0.0.7", 4),
+    }  # fmt: skip
+    asyncio.run(enrolment(scope, receive, send))
+    return sent[0]["status"], b"".join(each.get("body", b"") for each in sent).decode()
+
+
+def test_an_owner_that_was_revoked_locks_nobody_out_who_shares_its_address(opened: Office) -> None:
+    """Its agent comes back again and again; who only pretends to be it is counted."""
+    keys = {name: Ed25519PrivateKey.generate() for name in ("ward-3", "ward-4")}
+    for name, key in keys.items():
+        pair = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP384R1())
+        opened.admit(admission.application(opened.invite(name, 60.0).secret, *pair, key).encode())
+    opened.registry.revoke("ward-3", NOW)
+    enrolment = Enrolment(opened, Throttle(most=3))
+    for late in (0.0, 0.0, 0.0, 10_000.0, 10_000.0):  # revoked, or with a clock that goes wrong
+        name = "ward-4" if late else "ward-3"
+        asked = admission.roster_request(name, keys[name], NOW + late)
+        assert posted(enrolment, admission.ROSTER_PATH, asked)[0] == 403
+    assert posted(enrolment, admission.ROSTER_PATH, admission.roster_request("ward-4", keys["ward-4"], NOW))[0] == 200
+    for _ in range(3):
+        forged = admission.roster_request("ward-3", keys["ward-4"], NOW)
+        assert posted(enrolment, admission.ROSTER_PATH, forged)[0] == 400
+    assert posted(enrolment, admission.ROSTER_PATH, admission.roster_request("ward-4", keys["ward-4"], NOW))[0] == 429
