@@ -84,18 +84,19 @@ def noised(total: Tensor, ball: Ball, noise_multiplier: float, stream: Stream, s
 
     The noise is discrete Gaussian of σ = z·C on the grid. It is added to integers; what comes after is post-processing.
     """
-    pieces = noised_pieces(lambda place: total[place].clone(), len(total), ball, noise_multiplier, stream, scale)
-    return torch.cat([piece for _, piece in pieces])
+    pieces = noised_pieces(lambda place: total[place].clone(), len(total), ball, noise_multiplier, stream)
+    return torch.cat([piece for _, piece in pieces]).to(torch.float32).mul_(scale * ball.step)
 
 
 def noised_pieces(
-    total: Callable[[slice], Tensor], dim: int, ball: Ball, noise_multiplier: float, stream: Stream, scale: float
+    total: Callable[[slice], Tensor], dim: int, ball: Ball, noise_multiplier: float, stream: Stream
 ) -> Iterator[tuple[slice, Tensor]]:
-    """`noised`, one place in the vector after the other, each small enough to stay in the cache while it is used.
+    """A clipped sum and its noise in whole numbers of steps, one place in the vector after the other, each small enough to
+    stay in the cache while it is used.
 
     `total` makes the whole numbers of a place, which are written over: int64, or int32 below 2^30.
     """
-    sigma, factor = math.ldexp(noise_multiplier, ball.bits), scale * ball.step
+    sigma = math.ldexp(noise_multiplier, ball.bits)
     for place in _pieces(dim, _PIECE):
         values = total(place)
         if sigma > 0:
@@ -104,7 +105,7 @@ def noised_pieces(
             whole = values.cpu().contiguous()  # where `total` made it; nobody else has it
             add_discrete_gaussians([stream], sigma, whole.numpy()[None])
             values = whole.to(values.device)
-        yield place, values.to(torch.float32).mul_(factor)
+        yield place, values
 
 
 def per_example_gradients(

@@ -92,6 +92,9 @@ def _spare(width: int) -> int:
 
 def _replace(draws: NDArray[Any], gone: NDArray[np.intp], width: int, sources: Sequence[Words], law: Gaussian) -> None:
     """Put accepted proposals behind the first `width` of each row in the places of refused ones among these."""
+    if len(sources) == 1 and gone[-1] < width and len(gone) <= draws.shape[1] - width:  # nearly always
+        draws[0, gone] = draws[0, width : width + len(gone)]
+        return
     by_row: dict[int, list[int]] = {}
     for place in gone.tolist():
         by_row.setdefault(place // draws.shape[1], []).append(place % draws.shape[1])

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..privacy.ball import Ball, ball_for
 from ..privacy.event import Event, Gaussian, NonPrivate, Poisson
-from ..privacy.local import LocalError, check_layers, noised_pieces
+from ..privacy.local import LocalError, check_layers, noised, noised_pieces
 from ..privacy.participation import repeated
 from ..privacy.signal import Signal
 from ..privacy.stages import lattice
@@ -162,15 +162,19 @@ class DpSgd:
         """What step t descends along, `[d]`: a sum of clipped gradients, in steps of `ball(d)`, and its noise, over
         `denominator`.
         """
-        return torch.cat(
-            [piece for _, piece in self.gradient_pieces(lambda place: total[place], len(total), streams, t)]
-        )
+        return noised(total, self.ball(len(total)), self._noise(), streams(f"noise/{t}"), 1 / self.denominator)
 
     def gradient_pieces(
         self, total: Callable[[slice], Tensor], dim: int, streams: Streams, t: int
     ) -> Iterator[tuple[slice, Tensor]]:
-        """`gradient` of the sum whose coordinates `total` gives, one place in the vector after the other."""
-        return noised_pieces(total, dim, self.ball(dim), self._noise(), streams(f"noise/{t}"), 1 / self.denominator)
+        """`gradient` in whole numbers of `unit(dim)`, one place in the vector after the other, of the sum whose coordinates
+        `total` gives.
+        """
+        return noised_pieces(total, dim, self.ball(dim), self._noise(), streams(f"noise/{t}"))
+
+    def unit(self, dim: int) -> float:
+        """What a step of the grid is in a gradient."""
+        return self.ball(dim).step / self.denominator
 
     def _noise(self) -> float:
         if isinstance(self.noise_multiplier, str):

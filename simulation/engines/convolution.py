@@ -83,12 +83,14 @@ class Convolution:
         of patches, which norms and sums do not mind: `in_order` gives them that of the layer.
         """
         own = errors.permute(0, 2, 3, 1).flatten(1, 2)
-        parts = []
+        rows = own.new_empty(len(own), self.numbers)
         if self.weight_at is not None:
-            parts.append(torch.bmm(own.transpose(1, 2), self._patches(x)).flatten(1))
+            patches = self._patches(x)
+            weights = rows[:, : self.kernel.numel()].view(len(own), self.kernel[0], patches.shape[2])
+            weights.baddbmm_(own.transpose(1, 2), patches, beta=0)
         if self.bias_at is not None:
-            parts.append(own.sum(dim=1))
-        return torch.cat(parts, dim=1)
+            torch.sum(own, dim=1, out=rows[:, self.numbers - self.kernel[0] :])
+        return rows
 
     def in_order(self, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Places in the vector, and what of `rows` `[k, d]` belongs there, `rows` being in the order of patches."""

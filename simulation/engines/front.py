@@ -109,7 +109,8 @@ class Passage:
             for some, trace in zip(self._turns(len(errors)), self.traces, strict=True)
         ]
         for turns in zip(*images, strict=True):
-            yield turns[0][0], parted(torch.cat([rows for _, rows in turns]), *errors.shape[:2])
+            rows = turns[0][1] if len(turns) == 1 else torch.cat([each for _, each in turns])
+            yield turns[0][0], parted(rows, *errors.shape[:2])
 
     def _turns(self, count: int) -> Iterator[slice]:
         if self.vectors.device.type != "cpu":

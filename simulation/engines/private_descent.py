@@ -32,18 +32,21 @@ def descended(solver: DpSgd, start: Tensor, shares: Shares, streams: Sequence[St
     count, dim, vectors = len(shares), len(start), start[None]
     update, moved = (torch.empty(count, dim, device=start.device) for _ in range(2))
     velocity = torch.zeros(count, dim if solver.momentum else 0, device=start.device)
+    unit = solver.unit(dim)
     for t in range(solver.steps):
         drawn = [share[solver.sampled(len(share), mine, t)] for share, mine in zip(shares, streams, strict=True)]
         found = sums(vectors, drawn, solver.ball(dim))
         for owner, mine in enumerate(streams):
             for place, gradient in solver.gradient_pieces(partial(found.piece, owner), dim, mine, t):
+                length = unit
                 if solver.momentum:
-                    gradient = velocity[owner, place].mul_(solver.momentum).add_(gradient)
+                    gradient = velocity[owner, place].mul_(solver.momentum).add_(gradient, alpha=unit)
+                    length = 1.0
                 so_far = update[owner, place]
                 if t:
-                    so_far.sub_(gradient, alpha=solver.lr)
+                    so_far.sub_(gradient, alpha=solver.lr * length)
                 else:
-                    torch.mul(gradient, -solver.lr, out=so_far)
+                    torch.mul(gradient, -solver.lr * length, out=so_far)
                 if t + 1 < solver.steps:
                     torch.add(start[place], so_far, out=moved[owner, place])
         vectors = moved
