@@ -38,7 +38,7 @@ from .population import Availability, Population, dealt
 from .result import RoundRow, Run, Timing
 from .team import Team, processors
 from .transport import InMemory, SimulationError, Vectorised
-from .work import Work
+from .work import Work, finite
 
 _CHECKPOINT_EVERY = 5.0  # seconds between checkpoints; one is also written at every interruption
 
@@ -99,7 +99,7 @@ class Simulation:
         torch.set_num_threads(1)  # owners' models are small: threads inside an operation only wait for one another
         try:
             for progress, record in self.coordinator.rounds(self.progress, self.total):
-                if not bool(torch.isfinite(progress.weights).all()):
+                if not finite(progress.weights):
                     raise SimulationError(
                         f"round {record.number}: the model is not finite; lower strategy.server_lr or local.lr"
                     )

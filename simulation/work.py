@@ -45,6 +45,11 @@ def stop_at_faults(updates: Updates, requests: Sequence[Request]) -> None:
         stop_at_fault(at.owner, at.round, "the local update is not finite (lower local.lr, or look at the data)")
 
 
+def finite(values: Tensor) -> bool:
+    """Whether all of them are: their sum says so, in one pass, unless it is too large itself."""
+    return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """Who trains whom with what. A group's sum depends on the group alone: not on the process, nor on what went before."""
@@ -84,7 +89,7 @@ class Work:
             updates = updates.formed()
         if isinstance(updates, Factors) and not plan.pipeline.stages:
             total = updates.total()
-            if not bool(torch.isfinite(total).all()):
+            if not finite(total):
                 stop_at_faults(updates, group)
             return total.cpu()
         if isinstance(updates, Factors):

@@ -60,7 +60,8 @@ def sorted_groups(
 ) -> list[list[Request]]:
     """Groups of alike owners, those with most to do first: at most `most` owners, and `rows` examples in all their steps.
 
-    Where they are several they are an even number, so that two processes have as much to do as one another.
+    Where they are several they are an even number, as large as one another, so that two processes have as much to do as one
+    another.
     """
     sizes = sizes_of(requests, population)
     counts = pace.counts(sizes)
@@ -68,8 +69,8 @@ def sorted_groups(
     per_step = np.minimum(sizes, pace.batch or sizes.max(initial=0))
     load = (counts * per_step)[order].tolist()
     groups = _dealt(order.tolist(), load, rows, most)
-    if len(groups) > 1 and len(groups) % 2:
-        groups = _dealt(order.tolist(), load, rows, -(-len(requests) // (len(groups) + 1)))
+    if len(groups) > 1:
+        groups = _evened(order.tolist(), load, rows, most, len(groups) + len(groups) % 2)
     return [[requests[place] for place in group] for group in groups]
 
 
@@ -83,6 +84,16 @@ def _dealt(places: Sequence[int], load: Sequence[int], rows: int, most: int) -> 
         groups[-1].append(place)
         taken += work
     return groups
+
+
+def _evened(places: Sequence[int], load: Sequence[int], rows: int, most: int, count: int) -> list[list[int]]:
+    """`count` groups with as much to do as one another where that keeps the limits, else with as many owners."""
+    before = np.cumsum(load) - np.array(load) / 2
+    whose = np.minimum(before * count // max(1, sum(load)), count - 1).astype(np.int64)
+    owners, work = np.bincount(whose, minlength=count), np.bincount(whose, weights=load, minlength=count)
+    if owners.min() < 1 or owners.max() > most or work.max() > rows:
+        return _dealt(places, load, rows, -(-len(places) // count))
+    return [part.tolist() for part in np.split(np.array(places), np.cumsum(owners)[:-1])]
 
 
 def batches_of(

@@ -40,7 +40,7 @@ from .weights import Own, Shared, add_gradients
 
 _PAYS = 1.0  # an owner's rows × (in + out), relative to in × out, summed over layers: below, products are cheaper than weights
 _SMALL = 1 << 13  # numbers of a model so small that copies of its weights cost nothing
-_NUMBERS = 1 << 22  # of a group's factors: 16 MiB
+_NUMBERS = 1 << 23  # of a group's factors: 16 MiB
 
 
 @dataclass(frozen=True, slots=True)
