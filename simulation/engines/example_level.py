@@ -80,18 +80,18 @@ class ExampleLevel:
         memories: dict[int, Tensor],
     ) -> Updates:
         chain = known_chain(learner.module, learner.trainable)
-        work = _Work(chain, learner, population, requests, entropy)
+        work = Clipped(chain, learner, population, requests, entropy)
         if isinstance(plan.solver, ClippedGradient):
             return Dense(_clipped_gradients(work, plan.solver))
         if isinstance(plan.solver, DpSgd):
             streams = [streams_of(entropy, r.round, r.owner, r.attempt) for r in requests]
-            return Dense(descended(plan.solver, requests[0].weights, work.shares(), streams, work.sums))
+            return Dense(descended(plan.solver, work.start(), work.shares(), streams, work.sums))
         raise ValueError(f"{self.name} was given {type(plan.solver).__name__}; ask accepts() first")
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """What a group is to train on."""
+class Clipped:
+    """A group whose examples are clipped one by one."""
 
     chain: Chain
     learner: Learner
@@ -104,7 +104,7 @@ class _Work:
 
         `vectors` are the weights, `[k, d]` or one row `[1, d]` that all share.
         """
-        rows, used = filled(shares)
+        rows, used = (each.to(vectors.device) for each in filled(shares))
         return clipped_sums(self._pieces(vectors, rows, used), len(shares), rows.shape[1], self.chain.dim, ball)
 
     def _pieces(self, vectors: Tensor, rows: Tensor, used: Tensor) -> Iterator[list[Part]]:
@@ -115,7 +115,7 @@ class _Work:
             yield self._parts(vectors, rows[:, some], used[:, some])
 
     def _parts(self, vectors: Tensor, rows: Tensor, used: Tensor) -> list[Part]:
-        chain, training = self.chain, self.population.training
+        chain, training = self.chain, self.population.resident(self.learner.device)
         inputs = training.inputs.index_select(0, rows.flatten())
         targets = training.targets.index_select(0, rows.flatten())
         weights = Shared(chain.affines, vectors[0]) if len(vectors) == 1 else Own(chain.affines, vectors)
@@ -130,6 +130,10 @@ class _Work:
         if swept.entry is not None:
             parts += [Rows(own, layer.in_order) for layer, own in passage.gradients_of_examples(swept.entry)]
         return parts
+
+    def start(self) -> Tensor:
+        """The weights that all begin with, `[d]`, on the learner's device."""
+        return self.requests[0].weights.to(self.learner.device)
 
     def shares(self) -> list[NDArray[np.int64]]:
         """Where each owner's examples stand in the training data."""
@@ -147,7 +151,7 @@ def filled(shares: Sequence[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(rows), torch.from_numpy(used.astype(np.float32))
 
 
-def _clipped_gradients(work: _Work, solver: ClippedGradient) -> Tensor:
+def _clipped_gradients(work: Clipped, solver: ClippedGradient) -> Tensor:
     """`[k, d]`; one step at the weights that all share."""
-    sums, whole = work.sums(work.requests[0].weights[None], work.shares(), solver.ball), slice(None)
+    sums, whole = work.sums(work.start()[None], work.shares(), solver.ball), slice(None)
     return torch.stack([solver.update_of(sums.piece(place, whole)) for place in range(len(sums))])

@@ -15,8 +15,11 @@ import torch
 from tacit.client.worker import Plan, agreed
 from tacit.privacy.entropy import SeededEntropy
 from tacit.privacy.factors import Factors
+from tacit.privacy.outer import Outer, Rows
 from tacit.simulation.engines import vmapped
+from tacit.simulation.engines.chain import known_chain
 from tacit.simulation.engines.engine import Engine
+from tacit.simulation.engines.example_level import Clipped, ExampleLevel, filled
 from tacit.simulation.engines.fitness import Fit, routes_of
 from tacit.simulation.engines.low_rank import LowRank
 from tacit.simulation.engines.stacked import Stacked
@@ -41,6 +44,13 @@ SOLVERS: dict[str, dict[str, Any]] = {
     "prox": {"use": "prox", "lr": 0.2, "mu": 0.4, "batch": 5, "epochs": 2},
     "adam": {"use": "adam", "lr": 0.01, "batch": 5, "epochs": 2},
 }
+
+CLIPPING: dict[str, dict[str, Any]] = {
+    "clipped-gradient": {"use": "clipped-gradient", "norm": 0.7, "denominator": 10.0},
+    "dp-sgd": {
+        "use": "dp-sgd", "norm": 0.7, "noise_multiplier": 0.8, "rate": 0.4, "denominator": 4.0, "steps": 2, "momentum": 0.5,
+    },
+}  # fmt: skip
 
 
 def chain() -> nn.Sequential:
@@ -98,6 +108,8 @@ CASES = [
     if not (engine.name == "low-rank" and solver == "adam")
 ]
 
+BY_EXAMPLES = [(ExampleLevel(), model, solver) for model in ("chain", "image") for solver in CLIPPING]
+
 
 @pytest.fixture
 def weightless(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -141,6 +153,19 @@ def test_a_group_stays_on_the_device_and_no_step_waits_for_it(engine: Engine, mo
 
 
 @pytest.mark.usefixtures("weightless")
+@pytest.mark.parametrize("model", ["chain", "image"])
+def test_what_examples_are_clipped_by_stays_on_the_device(model: str) -> None:
+    _, learner, requests, population = at(DEVICE, model, CLIPPING["clipped-gradient"])
+    work = Clipped(known_chain(learner.module, learner.trainable), learner, population, requests, SeededEntropy(1))
+    rows, used = (each.to(DEVICE) for each in filled(work.shares()))
+    parts = work._parts(work.start()[None], rows, used)
+    assert {type(part) for part in parts} == ({Outer} if model == "chain" else {Outer, Rows})
+    for part in parts:
+        held = [part.values] if isinstance(part, Rows) else [part.inputs, part.errors]
+        assert all(each.device == torch.device(DEVICE) for each in held)
+
+
+@pytest.mark.usefixtures("weightless")
 def test_the_law_can_fail() -> None:
     plan, learner, requests, population = at(DEVICE, "chain", SOLVERS["sgd"])
     training = population.training
@@ -153,11 +178,14 @@ def test_the_law_can_fail() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no accelerator here")
-@pytest.mark.parametrize(("engine", "model", "solver"), CASES, ids=lambda value: getattr(value, "name", value))
+@pytest.mark.parametrize(
+    ("engine", "model", "solver"), [*CASES, *BY_EXAMPLES], ids=lambda value: getattr(value, "name", value)
+)
 def test_an_accelerator_gives_what_the_processor_gives(engine: Engine, model: str, solver: str) -> None:
     torch.manual_seed(0)
-    expected = [at("cpu", model, SOLVERS[solver])]
+    how = {**SOLVERS, **CLIPPING}[solver]
+    expected = [at("cpu", model, how)]
     torch.manual_seed(0)
-    found = [at("cuda", model, SOLVERS[solver])]
+    found = [at("cuda", model, how)]
     one, other = (engine.train(*each[:3], each[3], SeededEntropy(1), {}).dense().cpu() for each in (*expected, *found))
     torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-4)
