@@ -241,10 +241,11 @@ class Node:
                 # coordinator's that jumped, that date may be a second old. A signature by another time counts anew.
                 refused = refused if moves == self._moves else 0
                 moves = self._moves
-                refused += error.response.status_code == httpx.codes.UNAUTHORIZED
+                unsigned = error.response.status_code == httpx.codes.UNAUTHORIZED
+                refused += unsigned
                 if refused > _UNSURE:
                     raise _unknown(error) from error
-                if not refused and error.response.status_code not in _RETRY:
+                if not unsigned and error.response.status_code not in _RETRY:
                     raise
                 problem = error
             now = time.monotonic()
