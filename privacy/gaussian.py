@@ -75,9 +75,8 @@ class Gaussian:
         if not len(doubtful):
             return doubtful
         x = out[doubtful].astype(np.int64)
-        near = (x ^ (x >> 63)) & (
-            (1 << self.bits) - 1
-        )  # |x| − m: a negative x is nearest to zero where its fine bits are ones
+        # |x| − m: a negative x is nearest to zero where its fine bits are ones.
+        near = (x ^ (x >> 63)) & ((1 << self.bits) - 1)
         far = 2 * np.abs(x) - near  # |x| + m
         # Four roundings and expm1: a relative error below 2^-48 of a number of at most 1.
         limits = np.multiply(near, far, dtype=np.float64)

@@ -44,6 +44,11 @@ class Outer:
     inputs: Tensor
     errors: Tensor
 
+    @property
+    def numbers(self) -> int:
+        """How many coordinates it has."""
+        return sum(place.stop - place.start for place in (self.weight, self.bias) if place is not None)
+
     def squares(self) -> Tensor:
         """‖∇ℓᵢ‖² in this layer, `[k, b]` float64."""
         reach = _squares(self.inputs) if self.weight is not None else torch.zeros_like(_squares(self.errors))
@@ -71,6 +76,11 @@ class Rows:
 
     values: Tensor
     placed: Callable[[Tensor], Iterator[tuple[slice, Tensor]]]
+
+    @property
+    def numbers(self) -> int:
+        """How many coordinates it has."""
+        return self.values.shape[2]
 
     def squares(self) -> Tensor:
         """‖∇ℓᵢ‖² in this layer, `[k, b]` float64."""
@@ -112,8 +122,8 @@ def clipped_sums(pieces: Iterable[Sequence[Part]], count: int, examples: int, di
     """Σᵢ clip(∇ℓᵢ, C) of each of `count` owners, `[count, dim]`, in steps of the ball's grid.
 
     Each piece is every layer's part for some of the examples, of which an owner has at most `examples` in all pieces together;
-    rows of zeros add nothing, and every coordinate is in some part. An example that is not finite counts as zero. Raises
-    `LocalError` for more examples than are added exactly enough, or a vector too long for its grid.
+    rows of zeros add nothing. An example that is not finite counts as zero. Raises `LocalError` for more examples than are
+    added exactly enough, a vector too long for its grid, and a coordinate that is in no part: nothing would be known of it.
     """
     if examples > MOST_EXAMPLES:
         raise LocalError(f"{examples} examples in one clipped sum; up to {MOST_EXAMPLES} are added exactly enough")
@@ -121,6 +131,8 @@ def clipped_sums(pieces: Iterable[Sequence[Part]], count: int, examples: int, di
     real, whole = (torch.float32, torch.int32) if narrow else (torch.float64, torch.int64)
     sums: Tensor | None = None
     for parts in pieces:
+        if sum(part.numbers for part in parts) != dim:
+            raise LocalError(f"the layers have {sum(part.numbers for part in parts)} of a vector's {dim} numbers")
         squares = torch.stack([part.squares() for part in parts]).sum(dim=0)
         first = sums is None
         if sums is None:

@@ -171,3 +171,5 @@ def test_what_cannot_be_bounded_is_refused() -> None:
         summed(layers(1, MOST_EXAMPLES + 1), Ball(1.0))
     with pytest.raises(LocalError, match="too long for a grid"):
         clipped_sums([layers(1, 2)], 1, 2, 1 << 60, Ball(1.0))
+    with pytest.raises(LocalError, match=f"the layers have {DIM - 6} of a vector's {DIM} numbers"):
+        clipped_sums([layers(1, 2)[:2]], 1, 2, DIM, Ball(1.0))
