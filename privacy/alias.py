@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from .compiled import Loops, loops_for
 from .entropy import ROOM
 
 if TYPE_CHECKING:
@@ -46,16 +47,17 @@ class Desk:
 
     words: NDArray[np.uint32]
     view: memoryview
-    column: NDArray[np.intp]
+    places: NDArray[np.intp]
     entry: NDArray[np.uint32]
     tied: NDArray[np.uint32]
+    loops: Loops | None
 
     @staticmethod
-    def of(size: int) -> Desk:
-        """Room for `size` draws."""
+    def of(size: int, draws: int) -> Desk:
+        """Room for `size` draws at once, of `draws` in all."""
         words = np.empty(size + ROOM // 4 + 1, dtype="<u4")
         entry, tied = np.empty((2, size), dtype=np.uint32)
-        return Desk(words, words.data.cast("B"), np.empty(size, dtype=np.intp), entry, tied)
+        return Desk(words, words.data.cast("B"), np.empty(size, dtype=np.intp), entry, tied, loops_for(draws))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +76,7 @@ class Alias:
 
     def draw(self, words: Words, count: int) -> NDArray[np.int64]:
         """`count` independent draws `[count]`."""
-        out, desk = np.empty(count, dtype=np.int64), Desk.of(min(count, CHUNK))
+        out, desk = np.empty(count, dtype=np.int64), Desk.of(min(count, CHUNK), count)
         for start in range(0, count, CHUNK):
             size = min(CHUNK, count - start)
             out[start : start + size] = self.rows([words], size, desk)[0]
@@ -83,12 +85,17 @@ class Alias:
     def rows(self, sources: Sequence[Words], count: int, desk: Desk) -> NDArray[np.int32]:
         """`count` draws from each source `[k, count]`, all at once, on the desk: good until it is next used."""
         size = len(sources) * count
-        column, entry, tied = desk.column[:size], desk.entry[:size], desk.tied[:size]
         words, view = desk.words[:size], desk.view
         for source in sources:
             source.fill(view, 4 * count)
             view = view[4 * count :]
         mask = np.uint32((1 << self.column_bits) - 1)
+        column, entry, tied = desk.places[:size], desk.entry[:size], desk.tied[:size]
+        if desk.loops is not None:
+            draws = entry.view(np.int32)
+            found = desk.loops.coarse(words, self.columns, self.column_bits, self.first, draws, column)
+            self._settle(draws, column[:found], words[column[:found]] & mask, sources)
+            return draws.reshape(len(sources), count)
         np.bitwise_and(words, mask, out=tied)
         np.copyto(column, tied)
         self.columns.take(column, out=entry, mode="wrap")  # every column is there: no looking whether it is
@@ -99,10 +106,18 @@ class Alias:
         draws = words.view(np.int32)
         draws += np.int32(self.first)
         if size and tied.min() <= mask:
-            for place in np.flatnonzero(tied <= mask).tolist():
-                own = self._below(int(column[place]), sources[place // count])
-                draws[place] = self.first + int(column[place] if own else entry[place] & mask)
+            places = np.flatnonzero(tied <= mask)
+            self._settle(draws, places, column[places], sources)
         return draws.reshape(len(sources), count)
+
+    def _settle(
+        self, draws: NDArray[np.int32], places: NDArray[np.intp], columns: NDArray[Any], sources: Sequence[Words]
+    ) -> None:
+        """Draw the values at places where a word is a tie in its column, each with further words of its own source."""
+        count = len(draws) // len(sources)
+        for place, column in zip(places.tolist(), columns.tolist(), strict=True):
+            own = self._below(column, sources[place // count])
+            draws[place] = self.first + (column if own else int(self.columns[column]) & (1 << self.column_bits) - 1)
 
     def _below(self, column: int, source: Words) -> bool:
         """Whether a ticket with the top bits of a column's threshold is below it: two words are its last 96 bits."""

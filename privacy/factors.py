@@ -14,9 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from . import compiled
+from .compiled import Loops
 from .product import product
 from .updates import Dense
 
@@ -32,7 +35,7 @@ class Layer:
     `inputs[t]` is `[k_t, b_t, in]` and `errors[t]` `[k_t, b_t, out]`, of the first k_t ≤ k contributions; rows that only fill
     up have zero errors. `weight` and `bias` are the places in the vector where they belong, None for what does not train.
     `met_inputs[s, t]`, t < s, is X_sX_tᵀ (plus 1 where the bias trains too) and `met_errors[s, t]` E_sE_tᵀ, `[k_s, b_s, b_t]`,
-    where training has needed them already.
+    where training has them already; with s = t too, where it was told that norms will be asked for.
     """
 
     weight: slice | None
@@ -213,19 +216,12 @@ class Factors:
         each = torch.zeros(steps, k, dtype=wide, device=self.rows.device)
         for row, coefficient in zip(each, self.coefficients, strict=True):
             row[: len(coefficient)] = coefficient
-        pairs = [(s, t) for s in range(steps) for t in range(s + 1)]
-        weights = torch.stack([each[s] * each[t] * (1 if s == t else 2) for s, t in pairs]) if pairs else each
-        size = each.abs()
+        found = compiled.loops() if dtype == torch.float32 and squares.device.type == "cpu" else None
         for layer in self.layers:
-            sums, lengths = torch.zeros_like(weights), torch.zeros_like(each)
-            for place, (s, t) in enumerate(pairs):
-                products = _met(layer, s, t, dtype)
-                torch.sum(products, dim=(1, 2), dtype=wide, out=sums[place, : len(products)])
-                if t == s:
-                    own = torch.diagonal(products, dim1=1, dim2=2).clamp(min=0).sqrt_()
-                    torch.sum(own, dim=1, dtype=wide, out=lengths[s, : len(own)])
-            squares += sums.mul_(weights).sum(dim=0)
-            reach += lengths.mul_(size).sum(dim=0).square_()
+            if found is not None and _contiguous(layer):
+                _add_quickly(found, layer, each, squares, reach)
+            else:
+                _add_layer(layer, each, dtype, squares, reach)
         if self.start is not None:
             self._add_start(squares, reach, dtype)
         if self.held is not None:
@@ -255,21 +251,64 @@ class Factors:
         return self._zeros() if self.start is None else self.start
 
 
+def _add_layer(layer: Layer, coefficients: Tensor, dtype: torch.dtype, squares: Tensor, reach: Tensor) -> None:
+    """Add a layer's ‖U‖² to `squares` and its (Σ‖x‖‖e‖)² to `reach`; `coefficients` `[steps, k]`, zero beyond a step's rows."""
+    pairs = [(s, t) for s in range(len(coefficients)) for t in range(s + 1)]
+    lengths = torch.zeros_like(coefficients)
+    for s, t in pairs:
+        products = _met(layer, s, t, dtype)
+        count = len(products)
+        weights = coefficients[s, :count] * coefficients[t, :count] * (1 if s == t else 2)
+        squares[:count] += weights * products.sum(dim=(1, 2), dtype=torch.float64)
+        if t == s:
+            own = torch.diagonal(products, dim1=1, dim2=2).clamp(min=0).sqrt_()
+            torch.sum(own, dim=1, dtype=torch.float64, out=lengths[s, :count])
+    reach += lengths.mul_(coefficients.abs()).sum(dim=0).square_()
+
+
+def _add_quickly(found: Loops, layer: Layer, coefficients: Tensor, squares: Tensor, reach: Tensor) -> None:
+    """The same in float32, by compiled loops."""
+    plus = float(layer.bias is not None)
+    each, sums, lengths = coefficients.numpy(), squares.numpy(), np.zeros(len(squares))
+    for s, (inputs, errors) in enumerate(zip(layer.inputs, layer.errors, strict=True)):
+        found.squares(inputs.numpy(), errors.numpy(), plus, each[s], sums, lengths)
+        for t in range(s):
+            entered, left = _meeting(layer, s, t, torch.float32)
+            found.crossed(entered.numpy(), left.numpy(), each[s], each[t], sums)
+    reach += torch.from_numpy(np.square(lengths, out=lengths))
+
+
+def _contiguous(layer: Layer) -> bool:
+    """Whether compiled loops take how this layer's steps meet."""
+    known = (*layer.met_inputs.values(), *layer.met_errors.values())
+    parts = (*layer.inputs, *layer.errors, *known)
+    return layer.weight is not None and all(part.is_contiguous() and part.dtype == torch.float32 for part in parts)
+
+
 def _met(layer: Layer, s: int, t: int, dtype: torch.dtype) -> Tensor:
     """⟨U_si, U_tj⟩ of the rows i of step s and j of step t, `[k_s, b_s, b_t]`: (x_i·x_j)(e_i·e_j), with 1 + … for the bias."""
-    count = len(layer.errors[s])
-    known = dtype == torch.float32
-    errors = layer.met_errors.get((s, t)) if known else None
-    if errors is None:
-        errors = torch.bmm(layer.errors[s].to(dtype), layer.errors[t][:count].to(dtype).transpose(1, 2))
     if layer.weight is None:
-        return errors
-    inputs = layer.met_inputs.get((s, t)) if known else None
-    if inputs is None:
-        inputs = torch.bmm(layer.inputs[s].to(dtype), layer.inputs[t][:count].to(dtype).transpose(1, 2))
-        if layer.bias is not None:
-            inputs.add_(1)
+        return _together(layer.errors, s, t, dtype, 0.0)
+    inputs, errors = _meeting(layer, s, t, dtype)
     return errors * inputs
+
+
+def _meeting(layer: Layer, s: int, t: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """X_sX_tᵀ, plus 1 with a bias, and E_sE_tᵀ, `[k_s, b_s, b_t]` each."""
+    inputs = errors = None
+    if dtype == torch.float32:
+        inputs, errors = layer.met_inputs.get((s, t)), layer.met_errors.get((s, t))
+    if inputs is None:
+        inputs = _together(layer.inputs, s, t, dtype, float(layer.bias is not None))
+    if errors is None:
+        errors = _together(layer.errors, s, t, dtype, 0.0)
+    return inputs, errors
+
+
+def _together(parts: Sequence[Tensor], s: int, t: int, dtype: torch.dtype, plus: float) -> Tensor:
+    """Products of the rows of step s with those of step t, with `plus` added."""
+    met = torch.bmm(parts[s].to(dtype), parts[t][: len(parts[s])].to(dtype).transpose(1, 2))
+    return met.add_(plus) if plus else met
 
 
 def _cut(parts: Sequence[Tensor], count: int) -> tuple[Tensor, ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .alias import Alias, Desk, Words
+from .compiled import Loops
 from .decimals import DIGITS, NEGLIGIBLE, symmetric, two_sided
 
 if TYPE_CHECKING:
@@ -49,23 +50,30 @@ class Gaussian:
 
     def proposed(self, sources: Sequence[Words], count: int, desk: Desk, out: NDArray[Any]) -> NDArray[np.intp]:
         """`count` proposals from each source into `out` `[k·count]`, int64 or int32; places of those that are refused."""
-        np.copyto(out, self.table.rows(sources, count, desk).reshape(-1))
+        drawn = self.table.rows(sources, count, desk).reshape(-1)
         if self.bits == 0:
+            np.copyto(out, drawn)
             return np.empty(0, dtype=np.intp)
-        out *= 1 << self.bits
         word = np.dtype("<u4" if self.bits <= SHORT else "<u8")
+        if desk.loops is None:
+            np.copyto(out, drawn)
+            out *= 1 << self.bits
         words = desk.words[: len(out) * (word.itemsize // 4)].view(word)
         view, size = desk.view, count * word.itemsize
         for source in sources:
             source.fill(view, size)
             view = view[size:]
-        doubtful = np.flatnonzero(words < word.type(1 << (8 * word.itemsize - _FILTER)))
+        limit = 1 << (8 * word.itemsize - _FILTER)
+        if desk.loops is not None:
+            found = desk.loops.fine(words, self.bits, limit, drawn, out, desk.places)
+            return self.refused(out, desk.places[:found].copy(), sources, desk.loops)
+        doubtful = np.flatnonzero(words < word.type(limit))
         words &= word.type((1 << self.bits) - 1)
         out += words.view("<i4" if word.itemsize == 4 else "<i8")
-        return self.refused(out, doubtful, sources, count)
+        return self.refused(out, doubtful, sources)
 
     def refused(
-        self, out: NDArray[Any], doubtful: NDArray[np.intp], sources: Sequence[Words], count: int
+        self, out: NDArray[Any], doubtful: NDArray[np.intp], sources: Sequence[Words], loops: Loops | None = None
     ) -> NDArray[np.intp]:
         """Those of the `doubtful` places that are refused: each with 2^6·(1 − exp(−(x² − m²)/2σ²)).
 
@@ -74,23 +82,30 @@ class Gaussian:
         """
         if not len(doubtful):
             return doubtful
+        count = len(out) // len(sources)
+        words = _words(sources, doubtful // count if len(sources) > 1 else doubtful)
+        rate = -0.5 / self.sigma**2
+        if loops is not None:
+            gone = np.empty_like(doubtful)
+            found = loops.refused(out, doubtful, words, self.bits, rate, 2 * _CLOSE, gone)
+            if found >= 0:
+                return gone[:found]
         x = out[doubtful].astype(np.int64)
         # |x| − m: a negative x is nearest to zero where its fine bits are ones.
         near = (x ^ (x >> 63)) & ((1 << self.bits) - 1)
         far = 2 * np.abs(x) - near  # |x| + m
         # Four roundings and expm1: a relative error below 2^-48 of a number of at most 1.
         limits = np.multiply(near, far, dtype=np.float64)
-        limits *= -0.5 / self.sigma**2
+        limits *= rate
         np.expm1(limits, out=limits)
-        words = _words(sources, doubtful // count if len(sources) > 1 else doubtful)
         apart = (words >> np.uint64(11)) * 2.0**-53
         apart += limits * 2.0**_FILTER  # drawn less limit
-        found = apart < 0
+        below = apart < 0
         if np.abs(apart).min() <= _CLOSE:
             for at in np.flatnonzero(np.abs(apart) <= _CLOSE).tolist():
                 (further,) = sources[int(doubtful[at]) // count].words(1).tolist()
-                found[at] = self._below((int(words[at]) << 64) + further, int(near[at]) * int(far[at]))
-        refused: NDArray[np.intp] = doubtful[found]
+                below[at] = self._below((int(words[at]) << 64) + further, int(near[at]) * int(far[at]))
+        refused: NDArray[np.intp] = doubtful[below]
         return refused
 
     def _below(self, drawn: int, difference: int) -> bool:

@@ -72,7 +72,7 @@ def _gaussian_blocks(
     """
     cuts, size = _cuts(len(sources), count, 1)
     spare = _spare(size[1]) if law.bits else 0
-    desk = Desk.of(size[0] * (size[1] + spare) * (2 if law.bits > SHORT else 1))
+    desk = Desk.of(size[0] * (size[1] + spare) * (2 if law.bits > SHORT else 1), len(sources) * count)
     room = np.empty(size[0] * (size[1] + spare), dtype=kind)
     for rows, places in cuts:
         some, width = sources[rows], places.stop - places.start
@@ -130,7 +130,7 @@ def skellams(sources: Sequence[Words], variance: float, count: int) -> NDArray[n
     terms, table = _summands(variance), _skellam_table(variance)
     out = np.empty((len(sources), count), dtype=np.int64)
     cuts, size = _cuts(len(sources), count, terms)
-    desk = Desk.of(terms * size[0] * size[1])
+    desk = Desk.of(terms * size[0] * size[1], terms * out.size)
     for rows, places in cuts:
         width = places.stop - places.start
         parts = table.rows(sources[rows], terms * width, desk).reshape(-1, terms, width)

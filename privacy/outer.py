@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from .ball import Ball
+from .compiled import loops_for
 from .local import LocalError, longest
 
 MOST_EXAMPLES = 1 << 12
@@ -115,7 +116,12 @@ class Sums:
 
     def piece(self, owner: int, place: slice) -> Tensor:
         """Σᵢ clip(∇ℓᵢ, C) of one owner in these coordinates."""
-        return self._values[owner, place].round().to(self.whole)
+        values = self._values[owner, place]
+        if self.whole == torch.int32 and values.device.type == "cpu" and (found := loops_for(len(values))) is not None:
+            out = torch.empty(len(values), dtype=torch.int32)
+            found.rounded(values.numpy(), out.numpy())
+            return out
+        return values.round().to(self.whole)
 
 
 def clipped_sums(pieces: Iterable[Sequence[Part]], count: int, examples: int, dim: int, ball: Ball) -> Sums:

@@ -51,6 +51,7 @@ def checks(folder: Path) -> Iterator[Check]:
     yield space(folder)
     yield randomness()
     yield accelerator()
+    yield loops()
     yield noise()
     yield accountant()
 
@@ -156,6 +157,16 @@ def accelerator() -> Check:
     if torch.cuda.is_available():
         return Check("CUDA", "ok", ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())))
     return Check("CUDA", "ok", f"none; the processor is used, {torch.get_num_threads()} threads")
+
+
+def loops() -> Check:
+    """Compiled loops, which make noise and clipping faster and are never needed."""
+    from ..privacy.compiled import compiler
+
+    found = compiler()
+    if not found:
+        return Check("compiled loops", "note", "none: NumPy takes their place", "pip install -c constraints.txt numba")
+    return Check("compiled loops", "ok", f"Numba {found}")
 
 
 def noise() -> Check:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..client.worker import Plan, agreed
+from ..privacy.compiled import compiler
 from ..privacy.product import processor
 from ..strategies.messages import Recipe
 from ..tasks.examples import Examples
@@ -37,15 +38,17 @@ _LINE = 64  # bytes: where torch's own tensors begin, so that products take the 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What decides the bits of a sum, beside the processor: the code of Tacit, and torch's."""
+    """What decides the bits of a sum, beside the processor: the code of Tacit, torch's, and Numba's where it is there."""
 
     version: str
     code: str
     torch: str
     python: str
+    numba: str
 
     def __str__(self) -> str:
-        return f"Tacit {self.version} (code {self.code}), torch {self.torch}, Python {self.python}"
+        numba = f"Numba {self.numba}" if self.numba else "no Numba"
+        return f"Tacit {self.version} (code {self.code}), torch {self.torch}, {numba}, Python {self.python}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,8 @@ def stamp() -> Stamp:
     """That of this process."""
     package = sys.modules[__name__.partition(".")[0]]
     root = Path(str(package.__file__)).resolve().parent
-    return Stamp(str(package.__version__), code_of(root), str(torch.__version__), platform.python_version())
+    versions = str(torch.__version__), platform.python_version(), compiler()
+    return Stamp(str(package.__version__), code_of(root), *versions)
 
 
 def code_of(root: Path) -> str:

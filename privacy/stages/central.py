@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ..factors import Factors
-from ..noise import discrete_gaussian
+from ..noise import add_discrete_gaussians
 from ..pipeline import Env, Stage
 from ..signal import Signal
 from ..updates import Dense, Total, Updates
@@ -46,5 +45,7 @@ class CentralGaussian(Stage):
         sigma = solved("central-gaussian", self.noise_multiplier) * lattice.sensitivity
         if sigma > 0:
             stream = env.entropy.stream("central-gaussian", env.round, attempt=env.attempt)
-            total = total + torch.from_numpy(discrete_gaussian(stream, sigma, len(total))).to(total.device)
+            whole = total.to("cpu", copy=True).contiguous()
+            add_discrete_gaussians([stream], sigma, whole.numpy()[None])
+            total = whole.to(total.device)
         return real_values(total, lattice)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..compiled import loops_for
 from ..noise import discrete_gaussian_error
 from ..pipeline import require
 from ..rounding import NEGLIGIBLE, SMOOTH, distance
@@ -79,7 +80,12 @@ def rounded_sum(total: Tensor, signal: Signal) -> Tensor:
     What a simulation does where the messages were never formed: the sum of their roundings, up to half a step for each. No
     norm is checked here; the clip before it has done that.
     """
-    return (total.to(torch.float64) * (STEPS / signal.bound)).round_().to(torch.int64)
+    scale = STEPS / signal.bound
+    if total.device.type == "cpu" and (found := loops_for(len(total))) is not None:
+        out = torch.empty(len(total), dtype=torch.int64)
+        found.onto(total.numpy(), scale, out.numpy())
+        return out
+    return (total.to(torch.float64) * scale).round_().to(torch.int64)
 
 
 def _of_owner(values: Tensor, signal: Signal) -> Tensor:
@@ -119,7 +125,12 @@ def exceeds(vectors: Tensor, limit: int) -> Tensor:
 
 def real_values(total: Tensor, signal: Signal) -> Tensor:
     """Lattice points as float32 numbers `[d]`; `signal` is the one after `onto`. Rounding to float32 is post-processing."""
-    return (total.to(torch.float64) * (signal.scale or 1.0)).to(torch.float32)
+    scale = signal.scale or 1.0
+    if total.device.type == "cpu" and total.is_contiguous() and (found := loops_for(len(total))) is not None:
+        out = torch.empty(len(total), dtype=torch.float32)
+        found.real(total.numpy(), scale, out.numpy())
+        return out
+    return (total.to(torch.float64) * scale).to(torch.float32)
 
 
 def noised(stage: str, signal: Signal, noise_multiplier: float, place: Place) -> Signal:

@@ -14,12 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...privacy import compiled
 from ...privacy.ball import Ball
 from ...privacy.outer import Sums
 from ...strategies.gradients import DpSgd
 from ...strategies.local import Streams
 
 Shares: TypeAlias = Sequence[NDArray[np.int64]]
+_LARGE = 1 << 14  # numbers of a model from which steps are worth a loop of their own; they round otherwise than torch's
+
 ClippedSums: TypeAlias = Callable[[Tensor, Shares, Ball], Sums]
 
 
@@ -32,12 +35,18 @@ def descended(solver: DpSgd, start: Tensor, shares: Shares, streams: Sequence[St
     count, dim, vectors = len(shares), len(start), start[None]
     update, moved = (torch.empty(count, dim, device=start.device) for _ in range(2))
     velocity = torch.zeros(count, dim if solver.momentum else 0, device=start.device)
-    unit = solver.unit(dim)
+    unit, nothing = solver.unit(dim), start[:0]
+    loops = compiled.loops() if dim >= _LARGE and not solver.momentum and start.device.type == "cpu" else None
     for t in range(solver.steps):
         drawn = [share[solver.sampled(len(share), mine, t)] for share, mine in zip(shares, streams, strict=True)]
         found = sums(vectors, drawn, solver.ball(dim))
         for owner, mine in enumerate(streams):
             for place, gradient in solver.gradient_pieces(partial(found.piece, owner), dim, mine, t):
+                if loops is not None and gradient.dtype == torch.int32:
+                    after = moved[owner, place] if t + 1 < solver.steps else nothing
+                    now, rate = update[owner, place], solver.lr * unit
+                    loops.moved(gradient.numpy(), rate, min(t, 1), start[place].numpy(), now.numpy(), after.numpy())
+                    continue
                 length = unit
                 if solver.momentum:
                     gradient = velocity[owner, place].mul_(solver.momentum).add_(gradient, alpha=unit)

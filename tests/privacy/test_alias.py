@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tacit.privacy.alias import CHUNK, PRECISION, Alias, Desk, alias
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 TOTAL = 1 << PRECISION
 
 
@@ -65,7 +67,7 @@ def law(table: Alias) -> dict[int, Fraction]:
 
 
 def drawn(table: Alias, source: Script, count: int) -> list[int]:
-    return table.rows([source], count, Desk.of(count))[0].tolist()
+    return table.rows([source], count, Desk.of(count, count))[0].tolist()
 
 
 weights_of_a_law = st.lists(st.integers(0, 1 << 90), min_size=1, max_size=70)
@@ -126,7 +128,7 @@ def test_ties_of_several_sources_are_each_decided_by_the_source_s_own_next_words
     tie = [(threshold(table, column) << table.column_bits) + column] * 2
     middle, low = int(table.middle[column]), int(table.low[column]) << 32
     below, above = (middle, low - 1), (middle, low)
-    found = table.rows([Script(*tie, *halves(*below, *above)), Script(*tie, *halves(*above, *below))], 2, Desk.of(4))
+    found = table.rows([Script(*tie, *halves(*below, *above)), Script(*tie, *halves(*above, *below))], 2, Desk.of(4, 4))
     assert found.tolist() == [[column, other(table, column)], [other(table, column), column]]
 
 

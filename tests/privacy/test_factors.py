@@ -19,6 +19,8 @@ from tacit.privacy.stages.lattice import STEPS
 from tacit.privacy.updates import Dense, Total, UpdatesError
 from torch import Tensor
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 
 def factors(counts: list[int], decay: bool = False, scale: float = 1.0, seed: int = 0) -> Factors:
     """Two layers, 5→4 with a bias and 4→3 of which nothing but the weight trains; step t holds the first counts[t]."""

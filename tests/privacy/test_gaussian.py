@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tacit.privacy import compiled, noise
 from tacit.privacy import gaussian as module
-from tacit.privacy import noise
 from tacit.privacy.entropy import SeededEntropy
 from tacit.privacy.gaussian import WIDEST, Gaussian, gaussian
+
+pytestmark = pytest.mark.usefixtures("either_way")
 
 
 def stream(purpose: str):
@@ -84,7 +86,7 @@ def refusal(law, x: np.ndarray) -> float:
     low, high = 0, 1 << 64  # refused with every word below `low`, kept with `high` and above
     while high - low > 1:
         source.word = (low + high) // 2
-        refused = law.refused(x, np.array([0]), [source], 1)
+        refused = law.refused(x, np.array([0]), [source], compiled.loops())
         low, high = (source.word, high) if len(refused) else (low, source.word)
     return low / 2.0**64
 
@@ -97,9 +99,9 @@ def test_decimal_arithmetic_decides_as_floating_point_does(sigma: float, monkeyp
     doubtful = np.arange(300)
 
     words = rng.integers(0, 1 << 64, 600, dtype=np.uint64)
-    quick = law.refused(x, doubtful, [Listed(words)], 300)
+    quick = law.refused(x, doubtful, [Listed(words)], compiled.loops())
     monkeypatch.setattr(module, "_CLOSE", 2.0)
-    assert np.array_equal(law.refused(x, doubtful, [Listed(words)], 300), quick)
+    assert np.array_equal(law.refused(x, doubtful, [Listed(words)], compiled.loops()), quick)
     assert 0 < len(quick) < 300
 
 
@@ -111,7 +113,7 @@ def test_a_word_too_close_to_call_is_decided_by_the_next() -> None:
         top, rest = divmod(int(limit * 2**128), 1 << 64)
     for last, expected in [(rest - 1, 1), (rest + 1, 0)]:
         source = Listed(np.array([top, last], dtype=np.uint64))
-        assert len(law.refused(x, np.array([0]), [source], 1)) == expected
+        assert len(law.refused(x, np.array([0]), [source], compiled.loops())) == expected
 
 
 @pytest.mark.parametrize("sigma", [2.0**28, 2.0**40])
@@ -123,10 +125,10 @@ def test_refused_proposals_are_replaced_by_accepted_ones(
     law, gone = gaussian(sigma), []
     refused = Gaussian.refused
 
-    def half(self, out, doubtful, sources, count):
+    def half(self, out, doubtful, sources, loops=None):
         found = np.arange(0, len(out), 2)
         gone.extend(out[found].tolist())
-        refused(self, out, doubtful, sources, count)
+        refused(self, out, doubtful, sources, loops)
         return found
 
     monkeypatch.setattr(Gaussian, "refused", half)

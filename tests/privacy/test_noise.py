@@ -18,6 +18,8 @@ from tacit.privacy.noise import (
     skellam_error,
 )
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 P_LIMIT = 1e-6
 
 

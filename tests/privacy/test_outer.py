@@ -14,6 +14,8 @@ from tacit.privacy.local import LocalError, clipped
 from tacit.privacy.outer import MOST_EXAMPLES, Outer, Part, Rows, Sums, clipped_sums
 from torch import Tensor
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 DIM = 20 + 4 + 12 + 6
 GRIDS = (22, 24, 28)
 

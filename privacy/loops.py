@@ -1,0 +1,168 @@
+"""Loops: one pass each over numbers in the cache, where NumPy and torch take several; `compiled.py` compiles them.
+
+They are Python that Numba reads, so they keep to scalars and arrays. None has an effect that another way does not have:
+draws of noise are the same to the bit with and without them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_LOOK = 1024  # words looked up at once, and then seen whether one of them was a tie
+
+
+def coarse(
+    words: NDArray[np.uint32],
+    columns: NDArray[np.uint32],
+    bits: int,
+    first: int,
+    out: NDArray[np.int32],
+    ties: NDArray[np.int64],
+) -> int:
+    """Draws from an alias table of 2^bits columns, one for each word, into `out`; how many are ties, their places in `ties`."""
+    mask, count = np.uint32((1 << bits) - 1), 0
+    for start in range(0, len(out), _LOOK):
+        some, drawn = words[start : start + _LOOK], out[start : start + _LOOK]
+        for i in range(len(drawn)):  # by itself: what follows is done for many at once
+            drawn[i] = np.int32(columns[some[i] & mask])
+        least = np.uint32(0xFFFFFFFF)
+        for i in range(len(drawn)):
+            word, entry = some[i], np.uint32(drawn[i])
+            apart = np.uint32(word ^ entry)
+            least = apart if apart < least else least
+            lower = word if word < entry else entry
+            drawn[i] = np.int32(lower & mask) + np.int32(first)
+        if least <= mask:
+            for i in range(len(drawn)):
+                if some[i] ^ columns[some[i] & mask] <= mask:
+                    ties[count] = start + i
+                    count += 1
+    return count
+
+
+def fine(
+    words: NDArray[Any], bits: int, limit: int, drawn: NDArray[np.int32], out: NDArray[Any], doubtful: NDArray[np.int64]
+) -> int:
+    """2^bits·drawn + (the low bits of the words) into `out`; how many words are below `limit`, their places in `doubtful`."""
+    mask, count = (1 << bits) - 1, 0
+    for i in range(len(out)):
+        out[i] = (drawn[i] << bits) + np.int64(words[i] & mask)
+    for i in range(len(out)):  # without a branch: one in 64 is taken, and none is foreseen
+        doubtful[count] = i
+        count += words[i] < limit
+    return count
+
+
+def refused(
+    values: NDArray[Any],
+    doubtful: NDArray[np.int64],
+    words: NDArray[np.uint64],
+    bits: int,
+    rate: float,
+    least: float,
+    gone: NDArray[np.int64],
+) -> int:
+    """Which of the doubtful proposals are refused (`gaussian.py`), their places in `gone`; how many, or −1 where one is nearer
+    than `least` to its limit, which float64 does not decide.
+    """
+    mask, count = (np.int64(1) << bits) - 1, 0
+    for i in range(len(doubtful)):
+        x = np.int64(values[doubtful[i]])
+        near = (x ^ (x >> 63)) & mask
+        limit = math.expm1(float(near) * float(2 * abs(x) - near) * rate)
+        apart = float(words[i] >> np.uint64(11)) * 2.0**-53 + limit * 64.0
+        if abs(apart) <= least:
+            return -1
+        gone[count] = doubtful[i]
+        count += apart < 0
+    return count
+
+
+def rounded(values: NDArray[np.float32], out: NDArray[np.int32]) -> None:
+    """The whole numbers nearest to the values, to even where two are, into `out`."""
+    for i in range(len(out)):
+        out[i] = np.int32(np.rint(values[i]))
+
+
+def moved(
+    gradient: NDArray[np.int32], rate: float, kept: float, start: NDArray[Any], update: NDArray[Any], out: NDArray[Any]
+) -> None:
+    """kept·update − rate·gradient into `update`, and start + update into `out` unless it is empty. `kept` is 0 or 1; 0 forgets
+    what was there.
+    """
+    step = np.float32(rate)
+    if kept == 0:
+        for i in range(len(update)):
+            update[i] = -step * np.float32(gradient[i])
+    else:
+        for i in range(len(update)):
+            update[i] -= step * np.float32(gradient[i])
+    for i in range(len(out)):
+        out[i] = start[i] + update[i]
+
+
+def squares(
+    inputs: NDArray[np.float32],
+    errors: NDArray[np.float32],
+    plus: float,
+    coefficients: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    lengths: NDArray[np.float64],
+) -> None:
+    """Add ‖c Σᵢ eᵢxᵢᵀ‖² of every row of `inputs` `[k, b, in]` and `errors` `[k, b, out]` to `sums`, and |c| Σᵢ‖eᵢ‖‖xᵢ‖ to
+    `lengths`. Each xᵢ·xⱼ has `plus` added: 1 for one more input that is always 1.
+
+    Products of rows in float32, as partial sums side by side; their sum in float64.
+    """
+    for k in range(len(errors)):
+        total, length = 0.0, 0.0
+        for i in range(errors.shape[1]):
+            for j in range(i + 1):
+                met = np.float32(0)
+                for n in range(errors.shape[2]):
+                    met += errors[k, i, n] * errors[k, j, n]
+                entered = np.float32(plus)
+                for n in range(inputs.shape[2]):
+                    entered += inputs[k, i, n] * inputs[k, j, n]
+                both = np.float64(met) * np.float64(entered)
+                if i == j:
+                    total += both
+                    length += math.sqrt(both)
+                else:
+                    total += 2 * both
+        sums[k] += coefficients[k] * coefficients[k] * total
+        lengths[k] += abs(coefficients[k]) * length
+
+
+def crossed(
+    inputs: NDArray[np.float32],
+    errors: NDArray[np.float32],
+    left: NDArray[np.float64],
+    right: NDArray[np.float64],
+    sums: NDArray[np.float64],
+) -> None:
+    """Add 2·left·right·Σ inputs∘errors of each of `[k, b, b']` to `sums`: how two steps of one layer meet."""
+    for k in range(len(errors)):
+        total = 0.0
+        for i in range(errors.shape[1]):
+            for j in range(errors.shape[2]):
+                total += np.float64(inputs[k, i, j]) * np.float64(errors[k, i, j])
+        sums[k] += 2 * left[k] * right[k] * total
+
+
+def onto(values: NDArray[np.float32], scale: float, out: NDArray[np.int64]) -> None:
+    """The whole numbers nearest to scale·values, to even where two are, into `out`."""
+    for i in range(len(out)):
+        out[i] = np.int64(np.rint(np.float64(values[i]) * scale))
+
+
+def real(values: NDArray[np.int64], scale: float, out: NDArray[np.float32]) -> None:
+    """scale·values into `out`, rounded to float64 and to float32."""
+    for i in range(len(out)):
+        out[i] = np.float32(np.float64(values[i]) * scale)
