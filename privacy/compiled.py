@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 _PAYS = 1 << 25  # numbers that take as long without loops as it takes to load them
 _ANY_ORDER = {"reassoc", "contract", "nsz"}  # sums may be taken side by side; what is not finite stays so
 
-_SUMS = {"squares", "crossed"}
+_SUMS = {"squares", "crossed", "lengths"}
 
 _TYPES: dict[str, tuple[str, ...]] = {
     "coarse": ("int64(uint32[::1], uint32[::1], int64, int64, int32[::1], int64[::1])",),
@@ -38,6 +38,9 @@ _TYPES: dict[str, tuple[str, ...]] = {
     "moved": ("void(int32[::1], float64, float64, float32[::1], float32[::1], float32[::1])",),
     "squares": ("void(float32[:,:,::1], float32[:,:,::1], float64, float64[::1], float64[::1], float64[::1])",),
     "crossed": ("void(float32[:,:,::1], float32[:,:,::1], float64[::1], float64[::1], float64[::1])",),
+    "lengths": ("void(float32[:,::1], float64[::1])",),
+    "halved": ("void(float32[:,:,:,::1], float32[:,:,:,::1], uint8[:,:,:,::1])",),
+    "doubled": ("void(float32[:,:,:,::1], uint8[:,:,:,::1], float32[:,:,:,::1])",),
     "onto": ("void(float32[::1], float64, int64[::1])",),
     "real": ("void(int64[::1], float64, float32[::1])",),
 }
@@ -54,6 +57,9 @@ class Loops:
     moved: Callable[..., None]
     squares: Callable[..., None]
     crossed: Callable[..., None]
+    lengths: Callable[..., None]
+    halved: Callable[..., None]
+    doubled: Callable[..., None]
     onto: Callable[..., None]
     real: Callable[..., None]
 

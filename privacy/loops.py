@@ -1,7 +1,7 @@
 """Loops: one pass each over numbers in the cache, where NumPy and torch take several; `compiled.py` compiles them.
 
-They are Python that Numba reads, so they keep to scalars and arrays. None has an effect that another way does not have:
-draws of noise are the same to the bit with and without them.
+They are Python that Numba reads, so they keep to scalars and arrays. None does what is not done without it too: noise, whole
+numbers and maxima are the same to the bit, sums of floating-point numbers but for their order.
 """
 
 from __future__ import annotations
@@ -166,3 +166,52 @@ def real(values: NDArray[np.int64], scale: float, out: NDArray[np.float32]) -> N
     """scale·values into `out`, rounded to float64 and to float32."""
     for i in range(len(out)):
         out[i] = np.float32(np.float64(values[i]) * scale)
+
+
+def lengths(rows: NDArray[np.float32], out: NDArray[np.float64]) -> None:
+    """Squared lengths of `rows` `[k, n]` into `out` `[k]`, in float64."""
+    for k in range(len(out)):
+        total = 0.0
+        for n in range(rows.shape[1]):
+            total += np.float64(rows[k, n]) * np.float64(rows[k, n])
+        out[k] = total
+
+
+def halved(images: NDArray[np.float32], out: NDArray[np.float32], places: NDArray[np.uint8]) -> None:
+    """Maxima over windows of two by two of `images` `[n, H, W, C]` into `out` `[n, H // 2, W // 2, C]`, and which of the four
+    each was, row by row: the first of equals, the last of what is no number.
+    """
+    for n in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            upper, lower, best, which = images[n, 2 * i], images[n, 2 * i + 1], out[n, i], places[n, i]
+            for j in range(out.shape[2]):
+                for c in range(out.shape[3]):
+                    first, second, third, fourth = (
+                        upper[2 * j, c],
+                        upper[2 * j + 1, c],
+                        lower[2 * j, c],
+                        lower[2 * j + 1, c],
+                    )
+                    found, at = first, np.uint8(0)
+                    if second > found or second != second:
+                        found, at = second, np.uint8(1)
+                    if third > found or third != third:
+                        found, at = third, np.uint8(2)
+                    if fourth > found or fourth != fourth:
+                        found, at = fourth, np.uint8(3)
+                    best[j, c] = found
+                    which[j, c] = at
+
+
+def doubled(errors: NDArray[np.float32], places: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
+    """Put `errors` where `halved` found the maxima of their windows, and zero into the rest of each window."""
+    none = np.float32(0)
+    for n in range(errors.shape[0]):
+        for i in range(errors.shape[1]):
+            for j in range(errors.shape[2]):
+                error, which = errors[n, i, j], places[n, i, j]
+                for p in range(4):
+                    place, this = out[n, 2 * i + p // 2, 2 * j + p % 2], np.int32(p)
+                    for c in range(errors.shape[3]):
+                        value, at = error[c], np.int32(which[c])
+                        place[c] = value if at == this else none

@@ -25,11 +25,12 @@ import torch
 from torch import Tensor
 
 from .ball import Ball
-from .compiled import loops_for
+from .compiled import loops, loops_for
 from .local import LocalError, longest
 
 MOST_EXAMPLES = 1 << 12
 _FEW = 44  # examples whose sum is exact enough in float32
+_COMPILED = 1 << 12  # numbers from which a compiled loop takes lengths
 _LONG = 64  # numbers from which their length is taken in two steps
 
 
@@ -85,7 +86,12 @@ class Rows:
 
     def squares(self) -> Tensor:
         """‖∇ℓᵢ‖² in this layer, `[k, b]` float64."""
-        return _squares(self.values)
+        values = self.values
+        if self.numbers < _COMPILED or values.device.type != "cpu" or (found := loops()) is None:
+            return _squares(values)
+        out = torch.empty(values.shape[:2], dtype=torch.float64)
+        found.lengths(values.flatten(0, 1).contiguous().numpy(), out.flatten().numpy())
+        return out
 
     def add(self, factors: Tensor, into: Tensor, kept: int) -> None:
         """Add Σᵢ factors·∇ℓᵢ to `into` `[k, d]`, in the numbers that it has; `kept` = 0 forgets what was there."""
