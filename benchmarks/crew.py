@@ -1,4 +1,7 @@
-"""Crew: contenders of a comparison as processes of their own that take turns, all alive and all but one idle."""
+"""Crew: contenders of a comparison as processes of their own that take turns, all alive and all but one standing still.
+
+Who waits is stopped by a signal, with all below it: what Ray does while it waits would slow whoever has its turn.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from processes import Process, kill, whole
+from processes import Process, go, kill, stop, whole
 from works import WORKS
 
 HERE = Path(__file__).resolve().parent
 OWN, PEERS = HERE.parent / ".venv", HERE.parent / ".venv-peers"
+SETTLE = 0.2  # seconds in which who stood still does what it should have done meanwhile, before its turn
 READY, TURN, LEAVE = 180.0, 300.0, 30.0  # seconds for which a contender may start, take a turn, and end
 SAID = 3000  # last characters of what a contender wrote before it failed
 MOST = 500  # rounds of a turn
@@ -76,8 +80,9 @@ class Running:
     _seen: set[Process] = field(default_factory=set)
 
     def ready(self) -> None:
-        """Wait until it is loaded."""
+        """Wait until it is loaded; then it stands still."""
         self.about = dict(self._heard(READY)["ready"])
+        stop(self.process.pid)
 
     def warm(self, seconds: float) -> float:
         """Turns that do not count, then the rounds that fill about so many seconds; returns clients for a second of two
@@ -92,15 +97,19 @@ class Running:
         return 2 * rounds * WORKS[self.contender.work].cohort / max(TICK, self.spent() - before)
 
     def turn(self, rounds: int) -> float:
-        """Seconds of so many rounds, by its own clock."""
+        """Seconds of so many rounds, by its own clock; it stands still before and after."""
         stdin = self.process.stdin
         assert stdin is not None
+        go(self.process.pid)
+        time.sleep(SETTLE)
         try:
             stdin.write(json.dumps({"rounds": rounds}).encode() + b"\n")
             stdin.flush()
         except BrokenPipeError:
             raise self.failed(f"it ended with {self.process.wait(LEAVE)}") from None
-        return float(self._heard(TURN)["seconds"])
+        seconds = float(self._heard(TURN)["seconds"])
+        stop(self.process.pid)
+        return seconds
 
     def spent(self) -> float:
         """Processor seconds of it and all processes below it so far."""
@@ -111,6 +120,7 @@ class Running:
     def let_go(self) -> None:
         """Tell it that there are no more turns."""
         self._seen |= whole(self.process.pid)
+        go(self.process.pid)
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
@@ -158,6 +168,8 @@ def _started(contender: Contender, home: Path) -> Running:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("FLWR_", "RAY_", "PFL_", "PYTHON"))}
     given = {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TMPDIR": str(home)}
     given |= {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "FLWR_HOME": str(home / "flower")}
+    # Parts of Ray that stood still together are not to take one another for dead.
+    given |= {"RAY_health_check_timeout_ms": "600000", "RAY_health_check_period_ms": "600000"}
     given |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": str(home), "RAY_DISABLE_IMPORT_WARNING": "1"}
     process = subprocess.Popen(
         [*command, *contender.arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words,

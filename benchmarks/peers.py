@@ -1,7 +1,7 @@
 """Tacit beside Flower, pfl, Opacus and a loop by hand, in one run on one machine: `python benchmarks/peers.py`.
 
 What is trained stands in `works.py`, who trains it and how under `contenders/`. Everybody is a process or two of one thread
-each (Flower: two actors), started once, warmed up, and idle while others have their turn; peers live in `.venv-peers`.
+each (Flower: two actors), started once, warmed up, and stopped while others have their turn; peers live in `.venv-peers`.
 Medians over `--repeats` turns. It fails where a contender did; a figure that is missed is said to be, and fails nothing.
 """
 

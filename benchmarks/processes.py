@@ -69,6 +69,25 @@ def kill(processes: Iterable[Process]) -> None:
                 os.kill(process.pid, signal.SIGKILL)
 
 
+def stop(pid: int) -> None:
+    """Let a process and everything below it stand still, whatever it starts meanwhile, until `go`."""
+    stopped: set[Process] = set()
+    while more := whole(pid) - stopped:
+        _signalled(more, signal.SIGSTOP)
+        stopped |= more
+
+
+def go(pid: int) -> None:
+    """Let a process that stands still, and everything below it, go on."""
+    _signalled(whole(pid), signal.SIGCONT)
+
+
+def _signalled(processes: Iterable[Process], number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+
+
 def _processes() -> Iterator[Process]:
     for path in Path("/proc").iterdir():
         if path.name.isdigit():
