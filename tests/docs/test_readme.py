@@ -92,7 +92,7 @@ def test_the_accuracy_that_it_quotes_is_reached(readme: Any, name: str, tested: 
 
 
 def test_it_installs_with_the_constraints(readme: Any) -> None:
-    assert "pip install -c constraints.txt -e ." in readme.text
+    assert 'pip install -c constraints.txt -e ".[fast]"' in readme.text
     assert "pandas==" in (ROOT / "constraints.txt").read_text(encoding="utf-8")
 
 
