@@ -23,7 +23,7 @@ from ..privacy.ledger.memory import BudgetError, Ledger
 from ..privacy.pipeline import Env, Opened, Outcome, Pipeline, State
 from ..privacy.stages.measure import Estimate, estimates
 from ..strategies.federation import Federation
-from ..strategies.messages import Request
+from ..strategies.requests import Requests
 from ..strategies.transport import Transport
 from .checkpoint import Checkpoint
 from .phases import Phases, plain_round
@@ -232,9 +232,7 @@ class Coordinator:
             sampled = [owner for owner in self._drawn(number, attempt if shared else 0) if owner not in expelled]
             recipe, weights = federation.recipe(concrete), progress.weights
             broadcast = federation.algorithm.broadcast(progress.algorithm)
-            requests = tuple(
-                Request(self._run, number, attempt, owner, recipe, weights, broadcast) for owner in sampled
-            )
+            requests = Requests(self._run, number, attempt, tuple(sampled), recipe, weights, broadcast)
             summed = self._run_phases(self._protocol(requests, rounds.deadline, concrete))
             expelled |= summed.expelled
             # 0.7 · 10 is 7, though not in floating point; and silence is no answer, however low the quorum.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..privacy.pipeline import Pipeline
 from ..strategies.messages import Reply, Request
+from ..strategies.requests import owners_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ def tally(replies: Iterable[Reply], requests: Sequence[Request], concrete: Pipel
     holds what this pipeline sends. All others are left out as if they had not come: a network may repeat, delay or invent
     messages, and a contribution that is summed twice moves the sum by twice its sensitivity.
     """
-    asked = {request.owner for request in requests}
+    asked = set(owners_in(requests))
     counted: list[Reply] = []
     owners: set[int] = set()
     faults: dict[int, str] = {}

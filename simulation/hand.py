@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..client.worker import Plan, agreed
 from ..strategies.messages import Recipe, Request
+from ..strategies.requests import Requests, owners_in
 from ..tasks.examples import Examples
 from .craft import FAULTS, Craft
 from .population import FlatShares, Population
@@ -62,12 +63,12 @@ class Opening:
     def shard(self, owners: Owners, weights: Tensor, broadcast: Tensor) -> Shard:
         """The requests of these groups of owners."""
         common = (self.run, self.round, self.attempt)
-        return [[Request(*common, owner, self.recipe, weights, broadcast) for owner in group] for group in owners]
+        return [Requests(*common, group, self.recipe, weights, broadcast) for group in owners]
 
 
 def owners_of(shard: Shard) -> Owners:
     """Whom a shard asks."""
-    return tuple(tuple(request.owner for request in group) for group in shard)
+    return tuple(owners_in(group) for group in shard)
 
 
 def kept_by(owners: Owners, memories: Mapping[int, Tensor]) -> Kept:
