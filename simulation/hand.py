@@ -22,6 +22,7 @@ from ..client.worker import Plan, agreed
 from ..strategies.messages import Recipe, Request
 from ..strategies.requests import Requests, owners_in
 from ..tasks.examples import Examples
+from .alertness import Alertness
 from .craft import FAULTS, Craft
 from .population import FlatShares, Population
 from .region import Place, Region
@@ -34,9 +35,13 @@ Owners: TypeAlias = tuple[tuple[int, ...], ...]  # of a shard, group by group
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where the tensors that everybody sees lie: data and shares for good, the model for a round, sums on their way."""
+    """Where the tensors that everybody sees lie: data and shares for good, the model for a round, sums on their way.
+
+    `alert`: seconds for which a hand that is done with an order looks out for another before it sleeps.
+    """
 
     size: int
+    alert: float
     inputs: Place
     targets: Place
     rows: Place
@@ -151,9 +156,11 @@ def main() -> NoReturn:
         connection.send(f"{type(fault).__name__}: {fault}")
         sys.exit(0)
     bench = Bench(start, craft, Region.at(int(sys.argv[2]), start.size))
+    alertness = Alertness([connection], start.alert)
     try:
         connection.send("")
         while True:
             connection.send(bench.done(connection.recv()))
+            alertness.next()
     except (EOFError, ConnectionError):
         sys.exit(0)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import IO
 
 import torch
@@ -24,6 +24,7 @@ from torch import Tensor
 from ..client.worker import Plan
 from ..strategies.algorithm import Algorithm
 from ..strategies.messages import Request
+from .alertness import Alertness
 from .craft import Craft, CraftError, packed
 from .hand import Done, Opening, Order, Start, kept_by, owners_of
 from .population import FlatShares
@@ -33,6 +34,7 @@ from .work import Work
 
 _START = 4.0  # seconds of a processor until a hand is ready
 _PATIENCE = 120.0  # seconds for which a hand that was asked for may take to be ready
+_ALERT = 2e-3  # seconds: what a coordinator does between two rounds of a small model
 _SLOTS = 4  # sums that may wait for each process
 _TOLD = 12  # last lines of a hand's own words
 _MAIN = "from tacit.simulation.hand import main; main()"
@@ -147,7 +149,7 @@ class Team:
             for each, place in zip(kept, places, strict=False):
                 self._region.tensor(place).copy_(each)
             inputs, targets, rows, firsts, weights, broadcast, *room = places
-            self._start = Start(size, inputs, targets, rows, firsts, weights, broadcast, tuple(room))
+            self._start = Start(size, self._alert(), inputs, targets, rows, firsts, weights, broadcast, tuple(room))
             for _ in range(self.most - 1):
                 self._hands.append(_started(self._region))
         except OSError as error:
@@ -162,6 +164,10 @@ class Team:
             except ConnectionError:
                 raise TeamError(self._ended(hand)) from None
         self.why = "as many as there are"
+
+    def _alert(self) -> float:
+        """For how long who waits stays awake: not at all where a processor is shared, which another could work on."""
+        return _ALERT if processors() >= self.most else 0.0
 
     def _greet(self) -> None:
         """Take note of who is ready by now; where hands were asked for, wait for them."""
@@ -193,6 +199,7 @@ class Team:
         region.tensor(start.weights).copy_(first.weights)
         region.tensor(start.broadcast).copy_(first.broadcast)
         hands = [hand for hand in self._hands if hand.ready]
+        alertness = Alertness([hand.connection for hand in hands], start.alert)
         opening = Opening.of(first)
         remembers = type(plan.algorithm).contribute is not Algorithm.contribute
         # Memories may be larger than a pipe holds: a second order on its way to a hand that answers would block both.
@@ -211,7 +218,7 @@ class Team:
                 if given < limit and spare:
                     self._ask(hand, opening, _order(given, shards[given], memories, len(start.slots)))
                     given += 1
-            arrived = wait([hand.connection for hand in hands if hand.asked], 0 if given < limit else None)
+            arrived = alertness.now() if given < limit else alertness.next()
             for hand in hands:
                 if hand.connection in arrived:
                     done = self._answer(hand)
