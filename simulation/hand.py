@@ -50,6 +50,10 @@ class Start:
     broadcast: Place
     slots: tuple[Place, ...]
 
+    def slot(self, number: int) -> int:
+        """Which of the slots the sum of a round's shard with this number goes to."""
+        return number % len(self.slots)
+
 
 @dataclass(frozen=True, slots=True)
 class Opening:
@@ -83,13 +87,19 @@ def kept_by(owners: Owners, memories: Mapping[int, Tensor]) -> Kept:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One shard: its owners, what they remember, where its sum goes; `opening` with a hand's first one of a round."""
+    """One shard: its owners, and what they remember.
 
-    opening: Opening | None
+    `attempt` (run, round, attempt) comes with a hand's first order of one, `recipe` where it is another than before.
+    """
+
     number: int
-    slot: int
     owners: Owners
     memories: Kept = field(repr=False)
+    attempt: tuple[str, int, int] | None = None
+    recipe: Recipe | None = None
+
+    def __reduce__(self) -> tuple[type[Order], tuple[object, ...]]:
+        return Order, (self.number, self.owners, self.memories, self.attempt, self.recipe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +110,9 @@ class Done:
     summed: bool
     memories: Kept = field(default_factory=dict, repr=False)
 
+    def __reduce__(self) -> tuple[type[Done], tuple[object, ...]]:
+        return Done, (self.number, self.summed, self.memories)
+
 
 @dataclass(slots=True)
 class Bench:
@@ -109,6 +122,9 @@ class Bench:
     craft: Craft
     region: Region
     population: Population = field(init=False, repr=False)
+    _weights: Tensor = field(init=False, repr=False)
+    _broadcast: Tensor = field(init=False, repr=False)
+    _slots: tuple[Tensor, ...] = field(init=False, repr=False)
     _opening: Opening | None = None
     _last: tuple[Recipe, Plan] | None = field(default=None, repr=False)
 
@@ -116,26 +132,32 @@ class Bench:
         at, start = self.region.tensor, self.start
         shares = FlatShares(at(start.rows).numpy(), at(start.firsts).numpy())
         self.population = shares.population(Examples(at(start.inputs), at(start.targets)))
+        self._weights, self._broadcast = at(start.weights), at(start.broadcast)
+        self._slots = tuple(at(slot) for slot in start.slots)
 
     def done(self, order: Order) -> Done:
         """Train one shard. A fault is not described: who gave the order meets the same one when it tries itself."""
-        self._opening = order.opening or self._opening
+        self._open(order)
         memories = {owner: torch.from_numpy(kept) for owner, kept in order.memories.items()}
         try:
             total = self._total(order, memories)
         except FAULTS:
             return Done(order.number, False)
-        slot = self.region.tensor(self.start.slots[order.slot])
+        slot = self._slots[self.start.slot(order.number)]
         if total.shape != slot.shape or total.dtype != slot.dtype:
             return Done(order.number, False)
         slot.copy_(total)
         return Done(order.number, True, {owner: kept.numpy() for owner, kept in memories.items()})
 
+    def _open(self, order: Order) -> None:
+        recipe = order.recipe or (self._opening and self._opening.recipe)
+        if order.attempt is not None and recipe is not None:
+            self._opening = Opening(*order.attempt, recipe)
+
     def _total(self, order: Order, memories: dict[int, Tensor]) -> Tensor:
         if self._opening is None:
             raise RuntimeError("an order before the round that it belongs to")
-        weights, broadcast = self.region.tensor(self.start.weights), self.region.tensor(self.start.broadcast)
-        shard = self._opening.shard(order.owners, weights, broadcast)
+        shard = self._opening.shard(order.owners, self._weights, self._broadcast)
         recipe = self._opening.recipe
         if self._last is None or self._last[0] != recipe:
             self._last = recipe, agreed(shard[0][0], self.craft.learner)
@@ -160,7 +182,7 @@ def main() -> NoReturn:
     try:
         connection.send("")
         while True:
-            connection.send(bench.done(connection.recv()))
+            connection.send_bytes(pickle.dumps(bench.done(connection.recv())))
             alertness.next()
     except (EOFError, ConnectionError):
         sys.exit(0)

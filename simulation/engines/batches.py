@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -66,19 +67,25 @@ def sorted_groups(
     Where they are several they are an even number, as large as one another, so that two processes have as much to do as one
     another.
     """
-    sizes = sizes_of(requests, population)
+    groups = _places(pace, sizes_of(requests, population).tobytes(), rows, most)
+    if isinstance(requests, Requests):
+        return [requests.at(group) for group in groups]  # type: ignore[misc]  # groups are read, and are sequences
+    return [[requests[place] for place in group] for group in groups]
+
+
+@lru_cache(maxsize=2)  # where owners hold as many as one another it is the same in every round
+def _places(pace: Pace, held: bytes, rows: int, most: int) -> tuple[tuple[int, ...], ...]:
+    """Where in the cohort the owners of each group stand; `held` are the sizes, as the bytes of their array."""
+    sizes = np.frombuffer(held, dtype=np.int64)
     counts = pace.counts(sizes)
-    order = np.lexsort((np.arange(len(requests)), -sizes, -counts))
+    order = np.lexsort((np.arange(len(sizes)), -sizes, -counts))
     per_step = np.minimum(sizes, pace.batch or sizes.max(initial=0))
     load = (counts * per_step)[order]
     cuts = _dealt(load, rows, most)
     if len(cuts) > 2:
         cuts = _evened(load, rows, most, len(cuts) - 1 + (len(cuts) - 1) % 2)
-    places = order.tolist()
-    groups = [places[first:end] for first, end in pairwise(cuts)]
-    if isinstance(requests, Requests):
-        return [requests.at(group) for group in groups]  # type: ignore[misc]  # groups are read, and are sequences
-    return [[requests[place] for place in group] for group in groups]
+    places = tuple(order.tolist())
+    return tuple(places[first:end] for first, end in pairwise(cuts))
 
 
 def _dealt(load: NDArray[np.int64], rows: int, most: int) -> list[int]:
