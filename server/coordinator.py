@@ -20,10 +20,11 @@ from ..privacy.correlation import Memory
 from ..privacy.entropy import Entropy
 from ..privacy.event import Event, Nothing
 from ..privacy.ledger.memory import BudgetError, Ledger
-from ..privacy.pipeline import Env, Opened, Outcome, Pipeline, State
+from ..privacy.pipeline import Env, Opened, Outcome, Pipeline, Stage, State
 from ..privacy.stages.measure import Estimate, estimates
 from ..strategies.federation import Federation
-from ..strategies.messages import Request
+from ..strategies.messages import Recipe
+from ..strategies.requests import Requests
 from ..strategies.transport import Transport
 from .checkpoint import Checkpoint
 from .phases import Phases, plain_round
@@ -106,6 +107,8 @@ class Coordinator:
         self._run = run
         self._total = total
         self._draws: dict[tuple[int, int], list[int]] = {}
+        self._under_way = 0
+        self._asked: tuple[tuple[Stage, ...], Recipe] | None = None
         self._first = first
         self._protocol = protocol
         self._again, self._name = again, name
@@ -132,7 +135,7 @@ class Coordinator:
     def step(self, progress: Progress) -> tuple[Progress, Round]:
         """One round: draw, ask, sum, pay, open, apply."""
         started = time.perf_counter()
-        number = progress.round + 1
+        number = self._under_way = progress.round + 1
         concrete = self._federation.pipeline.at(progress.pipeline)
         released, event = self._kept(number)
         if released is None:
@@ -150,6 +153,11 @@ class Coordinator:
         return after, Round(
             number, released.attempt, released.sampled, present, seconds, norm, progress.pipeline, event, measured
         )
+
+    def ahead(self) -> None:
+        """Draw the owners of the round after the one under way, which depend on nothing that this one finds."""
+        if self._under_way < self._total:
+            self._drawn(self._under_way + 1, 0)
 
     def _kept(self, number: int) -> tuple[Released | None, Event]:
         """The release of round `number` by an earlier process, if it came so far, and its price; brings the noise up.
@@ -230,11 +238,9 @@ class Coordinator:
                 break
             tried += 1
             sampled = [owner for owner in self._drawn(number, attempt if shared else 0) if owner not in expelled]
-            recipe, weights = federation.recipe(concrete), progress.weights
+            recipe, weights = self._recipe(concrete), progress.weights
             broadcast = federation.algorithm.broadcast(progress.algorithm)
-            requests = tuple(
-                Request(self._run, number, attempt, owner, recipe, weights, broadcast) for owner in sampled
-            )
+            requests = Requests(self._run, number, attempt, tuple(sampled), recipe, weights, broadcast)
             summed = self._run_phases(self._protocol(requests, rounds.deadline, concrete))
             expelled |= summed.expelled
             # 0.7 · 10 is 7, though not in floating point; and silence is no answer, however low the quorum.
@@ -250,6 +256,12 @@ class Coordinator:
             f"rounds.deadline, or bring the owners back{once if federation.attempts < rounds.attempts else ''}"
         )
 
+    def _recipe(self, concrete: Pipeline) -> Recipe:
+        """What `concrete` asks of an owner; one recipe for as long as it stays the same, which whoever reads it knows again."""
+        if self._asked is None or self._asked[0] != concrete.stages:
+            self._asked = concrete.stages, self._federation.recipe(concrete)
+        return self._asked[1]
+
     def _drawn(self, number: int, draw: int) -> list[int]:
         """The owners of a round: drawn once, whatever the attempt.
 
@@ -260,9 +272,9 @@ class Coordinator:
         if (number, draw) not in self._draws:
             stream = self._entropy.stream("participation", number, attempt=draw)
             federation = self._federation
-            self._draws = {
-                (number, draw): federation.schedule.participation.draw(federation.population, number, stream).tolist()
-            }
+            drawn = federation.schedule.participation.draw(federation.population, number, stream).tolist()
+            kept = {each: owners for each, owners in self._draws.items() if each[0] >= self._under_way}
+            self._draws = kept | {(number, draw): drawn}
         return self._draws[number, draw]
 
     def _run_phases(self, phases: Phases) -> Tally:

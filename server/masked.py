@@ -7,7 +7,7 @@ revealed that the next attempt could be put together with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,7 +54,7 @@ class MaskedRounds:
     directory: Callable[[], Directory]
     begins: Callable[[int, int], None] = _unnoted
 
-    def __call__(self, requests: tuple[Request, ...], deadline: float, concrete: Pipeline) -> Phases:
+    def __call__(self, requests: Sequence[Request], deadline: float, concrete: Pipeline) -> Phases:
         """One attempt; every exchange has its own `deadline`."""
         directory = self.directory()
         places = {request.owner: directory.index(request.owner) for request in requests}
@@ -82,9 +82,9 @@ class _Attempt:
         self._collector = collector
         self._faults: dict[int, str] = {}
 
-    def run(self, requests: tuple[Request, ...], deadline: float, concrete: Pipeline, parameters: Parameters) -> Phases:
+    def run(self, requests: Sequence[Request], deadline: float, concrete: Pipeline, parameters: Parameters) -> Phases:
         """All six exchanges."""
-        asked: tuple[Asked, ...] = requests
+        asked: Sequence[Asked] = requests
         try:
             for number in range(1, LAST + 1):
                 replies = yield Phase(asked, deadline)

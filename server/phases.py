@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,15 +16,15 @@ from .tally import Tally, tally
 class Phase:
     """One exchange: requests out, replies in before the deadline (seconds)."""
 
-    requests: tuple[Asked, ...]
+    requests: Sequence[Asked]
     deadline: float
 
 
 Phases: TypeAlias = Generator[Phase, Iterable[Reply], Tally]
-Protocol: TypeAlias = Callable[[tuple[Request, ...], float, Pipeline], Phases]
+Protocol: TypeAlias = Callable[[Sequence[Request], float, Pipeline], Phases]
 
 
-def plain_round(requests: tuple[Request, ...], deadline: float, concrete: Pipeline) -> Phases:
+def plain_round(requests: Sequence[Request], deadline: float, concrete: Pipeline) -> Phases:
     """One phase: every owner sends its message in the clear of the transport; the sum is made here."""
     replies = yield Phase(requests, deadline)
     return tally(replies, requests, concrete)

@@ -20,7 +20,9 @@ from torch import Tensor
 
 from ..client.worker import Plan, agreed
 from ..strategies.messages import Recipe, Request
+from ..strategies.requests import Requests, owners_in
 from ..tasks.examples import Examples
+from .alertness import Alertness
 from .craft import FAULTS, Craft
 from .population import FlatShares, Population
 from .region import Place, Region
@@ -33,9 +35,13 @@ Owners: TypeAlias = tuple[tuple[int, ...], ...]  # of a shard, group by group
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where the tensors that everybody sees lie: data and shares for good, the model for a round, sums on their way."""
+    """Where the tensors that everybody sees lie: data and shares for good, the model for a round, sums on their way.
+
+    `alert`: seconds for which a hand that is done with an order looks out for another before it sleeps.
+    """
 
     size: int
+    alert: float
     inputs: Place
     targets: Place
     rows: Place
@@ -43,6 +49,10 @@ class Start:
     weights: Place
     broadcast: Place
     slots: tuple[Place, ...]
+
+    def slot(self, number: int) -> int:
+        """Which of the slots the sum of a round's shard with this number goes to."""
+        return number % len(self.slots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +72,12 @@ class Opening:
     def shard(self, owners: Owners, weights: Tensor, broadcast: Tensor) -> Shard:
         """The requests of these groups of owners."""
         common = (self.run, self.round, self.attempt)
-        return [[Request(*common, owner, self.recipe, weights, broadcast) for owner in group] for group in owners]
+        return [Requests(*common, group, self.recipe, weights, broadcast) for group in owners]
 
 
 def owners_of(shard: Shard) -> Owners:
     """Whom a shard asks."""
-    return tuple(tuple(request.owner for request in group) for group in shard)
+    return tuple(owners_in(group) for group in shard)
 
 
 def kept_by(owners: Owners, memories: Mapping[int, Tensor]) -> Kept:
@@ -77,13 +87,19 @@ def kept_by(owners: Owners, memories: Mapping[int, Tensor]) -> Kept:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One shard: its owners, what they remember, where its sum goes; `opening` with a hand's first one of a round."""
+    """One shard: its owners, and what they remember.
 
-    opening: Opening | None
+    `attempt` (run, round, attempt) comes with a hand's first order of one, `recipe` where it is another than before.
+    """
+
     number: int
-    slot: int
     owners: Owners
     memories: Kept = field(repr=False)
+    attempt: tuple[str, int, int] | None = None
+    recipe: Recipe | None = None
+
+    def __reduce__(self) -> tuple[type[Order], tuple[object, ...]]:
+        return Order, (self.number, self.owners, self.memories, self.attempt, self.recipe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +110,9 @@ class Done:
     summed: bool
     memories: Kept = field(default_factory=dict, repr=False)
 
+    def __reduce__(self) -> tuple[type[Done], tuple[object, ...]]:
+        return Done, (self.number, self.summed, self.memories)
+
 
 @dataclass(slots=True)
 class Bench:
@@ -103,6 +122,9 @@ class Bench:
     craft: Craft
     region: Region
     population: Population = field(init=False, repr=False)
+    _weights: Tensor = field(init=False, repr=False)
+    _broadcast: Tensor = field(init=False, repr=False)
+    _slots: tuple[Tensor, ...] = field(init=False, repr=False)
     _opening: Opening | None = None
     _last: tuple[Recipe, Plan] | None = field(default=None, repr=False)
 
@@ -110,26 +132,32 @@ class Bench:
         at, start = self.region.tensor, self.start
         shares = FlatShares(at(start.rows).numpy(), at(start.firsts).numpy())
         self.population = shares.population(Examples(at(start.inputs), at(start.targets)))
+        self._weights, self._broadcast = at(start.weights), at(start.broadcast)
+        self._slots = tuple(at(slot) for slot in start.slots)
 
     def done(self, order: Order) -> Done:
         """Train one shard. A fault is not described: who gave the order meets the same one when it tries itself."""
-        self._opening = order.opening or self._opening
+        self._open(order)
         memories = {owner: torch.from_numpy(kept) for owner, kept in order.memories.items()}
         try:
             total = self._total(order, memories)
         except FAULTS:
             return Done(order.number, False)
-        slot = self.region.tensor(self.start.slots[order.slot])
+        slot = self._slots[self.start.slot(order.number)]
         if total.shape != slot.shape or total.dtype != slot.dtype:
             return Done(order.number, False)
         slot.copy_(total)
         return Done(order.number, True, {owner: kept.numpy() for owner, kept in memories.items()})
 
+    def _open(self, order: Order) -> None:
+        recipe = order.recipe or (self._opening and self._opening.recipe)
+        if order.attempt is not None and recipe is not None:
+            self._opening = Opening(*order.attempt, recipe)
+
     def _total(self, order: Order, memories: dict[int, Tensor]) -> Tensor:
         if self._opening is None:
             raise RuntimeError("an order before the round that it belongs to")
-        weights, broadcast = self.region.tensor(self.start.weights), self.region.tensor(self.start.broadcast)
-        shard = self._opening.shard(order.owners, weights, broadcast)
+        shard = self._opening.shard(order.owners, self._weights, self._broadcast)
         recipe = self._opening.recipe
         if self._last is None or self._last[0] != recipe:
             self._last = recipe, agreed(shard[0][0], self.craft.learner)
@@ -150,9 +178,11 @@ def main() -> NoReturn:
         connection.send(f"{type(fault).__name__}: {fault}")
         sys.exit(0)
     bench = Bench(start, craft, Region.at(int(sys.argv[2]), start.size))
+    alertness = Alertness([connection], start.alert)
     try:
         connection.send("")
         while True:
-            connection.send(bench.done(connection.recv()))
+            connection.send_bytes(pickle.dumps(bench.done(connection.recv())))
+            alertness.next()
     except (EOFError, ConnectionError):
         sys.exit(0)

@@ -331,7 +331,7 @@ def prepare(
         transport.team = joined(cluster, Work(population, transport.engine, learner, entropy))
         notes = [*notes, *transport.team.notes]
     elif processes > 1 and isinstance(transport, Vectorised):
-        transport.team = Team(processes, total - progress.round, workers is not None)
+        transport.team = Team(processes, total - progress.round, workers is not None, meanwhile=coordinator.ahead)
     simulation = Simulation(
         federation, seed, chosen, total, population, coordinator, ledger, transport, progress, checkpoint, notes=notes,
         why=why,

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..client.worker import Plan
 from ..strategies.messages import Request
+from ..strategies.requests import Requests
 from .craft import FAULTS
 from .work import Work
 
@@ -34,8 +35,8 @@ def sharded(groups: Sequence[Group]) -> list[Shard]:
 def alike(shards: Sequence[Shard]) -> bool:
     """Whether all requests of a round carry the one model."""
     first = shards[0][0][0]
-    requests = (request for shard in shards for group in shard for request in group)
-    return all(r.weights is first.weights and r.broadcast is first.broadcast for r in requests)
+    said = (r for shard in shards for group in shard for r in ([group] if isinstance(group, Requests) else group))
+    return all(r.weights is first.weights and r.broadcast is first.broadcast for r in said)
 
 
 def shard_total(work: Work, plan: Plan, shard: Shard, memories: dict[int, Tensor]) -> Tensor:

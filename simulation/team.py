@@ -8,14 +8,15 @@ asked for, they are called in once the rounds to come are long enough to pay for
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import IO
 
 import torch
@@ -24,6 +25,7 @@ from torch import Tensor
 from ..client.worker import Plan
 from ..strategies.algorithm import Algorithm
 from ..strategies.messages import Request
+from .alertness import Alertness
 from .craft import Craft, CraftError, packed
 from .hand import Done, Opening, Order, Start, kept_by, owners_of
 from .population import FlatShares
@@ -33,6 +35,7 @@ from .work import Work
 
 _START = 4.0  # seconds of a processor until a hand is ready
 _PATIENCE = 120.0  # seconds for which a hand that was asked for may take to be ready
+_ALERT = 2e-3  # seconds: what a coordinator does between two rounds of a small model
 _SLOTS = 4  # sums that may wait for each process
 _TOLD = 12  # last lines of a hand's own words
 _MAIN = "from tacit.simulation.hand import main; main()"
@@ -60,11 +63,16 @@ class _Hand:
         self.errors.close()
 
 
+def _nothing() -> None:
+    return
+
+
 @dataclass(slots=True)
 class Team:
     """Up to `most` processes for `rounds` rounds; `at_once` where they were asked for, whether they pay or not.
 
-    `why` says why there are not more than there are.
+    `why` says why there are not more than there are. `meanwhile` is done where this process would wait for another: what will
+    be needed whatever the others find, and takes nothing the second time.
     """
 
     most: int
@@ -72,6 +80,7 @@ class Team:
     at_once: bool = False
     clock: Callable[[], float] = field(default=time.perf_counter, repr=False)
     why: str = "none needed yet"
+    meanwhile: Callable[[], None] = field(default=_nothing, repr=False)
     _hands: list[_Hand] = field(default_factory=list, repr=False)
     _region: Region | None = field(default=None, repr=False)
     _start: Start | None = field(default=None, repr=False)
@@ -147,7 +156,7 @@ class Team:
             for each, place in zip(kept, places, strict=False):
                 self._region.tensor(place).copy_(each)
             inputs, targets, rows, firsts, weights, broadcast, *room = places
-            self._start = Start(size, inputs, targets, rows, firsts, weights, broadcast, tuple(room))
+            self._start = Start(size, self._alert(), inputs, targets, rows, firsts, weights, broadcast, tuple(room))
             for _ in range(self.most - 1):
                 self._hands.append(_started(self._region))
         except OSError as error:
@@ -162,6 +171,10 @@ class Team:
             except ConnectionError:
                 raise TeamError(self._ended(hand)) from None
         self.why = "as many as there are"
+
+    def _alert(self) -> float:
+        """For how long who waits stays awake: not at all where a processor is shared, which another could work on."""
+        return _ALERT if processors() >= self.most else 0.0
 
     def _greet(self) -> None:
         """Take note of who is ready by now; where hands were asked for, wait for them."""
@@ -178,7 +191,7 @@ class Team:
     def _alike(self, shards: Sequence[Shard], plan: Plan) -> bool:
         """Whether all requests of the round carry the one model, of the size that there is room for."""
         first, start = shards[0][0][0], self._start
-        if start is None or plan.pipeline.empty().shape != start.slots[0].shape:
+        if start is None or (plan.pipeline.final.dim,) != start.slots[0].shape:
             return False
         if first.weights.shape != start.weights.shape or first.broadcast.shape != start.broadcast.shape:
             return False
@@ -193,6 +206,7 @@ class Team:
         region.tensor(start.weights).copy_(first.weights)
         region.tensor(start.broadcast).copy_(first.broadcast)
         hands = [hand for hand in self._hands if hand.ready]
+        alertness = Alertness([hand.connection for hand in hands], start.alert)
         opening = Opening.of(first)
         remembers = type(plan.algorithm).contribute is not Algorithm.contribute
         # Memories may be larger than a pipe holds: a second order on its way to a hand that answers would block both.
@@ -209,25 +223,32 @@ class Team:
             for hand in (each for times in range(depth) for each in hands if each.asked == times):
                 spare = hand.asked == 0 or len(shards) - given > len(hands)
                 if given < limit and spare:
-                    self._ask(hand, opening, _order(given, shards[given], memories, len(start.slots)))
+                    self._ask(hand, opening, given, shards[given], memories)
                     given += 1
-            arrived = wait([hand.connection for hand in hands if hand.asked], 0 if given < limit else None)
+            arrived = alertness.now()
+            if not arrived and given == limit:
+                self.meanwhile()
+                arrived = alertness.next()
             for hand in hands:
                 if hand.connection in arrived:
                     done = self._answer(hand)
                     made[done.number] = (
-                        region.tensor(start.slots[done.number % len(start.slots)]) if done.summed else None
+                        region.tensor(start.slots[start.slot(done.number)]) if done.summed else None
                     )
                     memories.update({owner: torch.from_numpy(kept) for owner, kept in done.memories.items()})
             if not arrived and given < limit:
                 made[given] = tried(work, plan, shards[given], memories)
                 given += 1
 
-    def _ask(self, hand: _Hand, opening: Opening, order: Order) -> None:
-        if hand.told is not opening:  # in one message: each wakes the hand, on a processor that this one may be using
-            hand.told, order = opening, replace(order, opening=opening)
+    def _ask(self, hand: _Hand, opening: Opening, number: int, shard: Shard, memories: dict[int, Tensor]) -> None:
+        owners, told, attempt, recipe = owners_of(shard), hand.told, None, None
+        if told is not opening:  # in one message: each wakes the hand, on a processor that this one may be using
+            attempt = (opening.run, opening.round, opening.attempt)
+            recipe = opening.recipe if told is None or told.recipe is not opening.recipe else None
+            hand.told = opening
+        order = Order(number, owners, kept_by(owners, memories), attempt, recipe)
         try:
-            hand.connection.send(order)
+            hand.connection.send_bytes(pickle.dumps(order))
         except ConnectionError:
             raise TeamError(self._ended(hand)) from None
         hand.asked += 1
@@ -264,11 +285,6 @@ def processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _order(number: int, shard: Shard, memories: dict[int, Tensor], slots: int) -> Order:
-    owners = owners_of(shard)
-    return Order(None, number, number % slots, owners, kept_by(owners, memories))
 
 
 def _started(region: Region) -> _Hand:

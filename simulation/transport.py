@@ -13,6 +13,7 @@ from ..client.worker import Plan, RefusedError, Worker, agreed, refusal_of
 from ..privacy.entropy import Entropy
 from ..strategies.learner import Learner
 from ..strategies.messages import Recipe, Reply, Request, reply_from
+from ..strategies.requests import Requests, owners_in
 from ..strategies.steps import Asked, Step, asked_in
 from .circle import SimulatedRoster
 from .cluster import Cluster
@@ -105,8 +106,7 @@ class Vectorised:
 
     def gather(self, requests: Sequence[Asked], deadline: float) -> list[Reply]:
         """One reply with the sum over the available owners; none where nobody is."""
-        asked = [request for request in requests if isinstance(request, Request)]  # nothing of it takes a second step
-        present = [r for r in asked if self.availability.answers(self.entropy, r.round, r.attempt, r.owner)]
+        present = self._present(requests)
         if not present:
             return []
         first = present[0]
@@ -119,13 +119,22 @@ class Vectorised:
             totals = self.team.totals(work, plan, shards, self.memories)
         ring = plan.pipeline.final.ring
         total = added(totals, ring)
-        owners = tuple(request.owner for request in present)
-        return [Reply(first.run, first.round, first.attempt, owners, "ok", total, ring)]
+        return [Reply(first.run, first.round, first.attempt, owners_in(present), "ok", total, ring)]
 
     def close(self) -> None:
         """Let the further processes go, if there are any."""
         if self.team is not None:
             self.team.close()
+
+    def _present(self, requests: Sequence[Asked]) -> Sequence[Request]:
+        """Those that are answered; a step is none: nothing of an engine takes a second one."""
+
+        def answers(request: Request | Requests, owner: int) -> bool:
+            return self.availability.answers(self.entropy, request.round, request.attempt, owner)
+
+        if isinstance(requests, Requests):
+            return requests.those(owner for owner in requests.owners if answers(requests, owner))
+        return [each for each in requests if isinstance(each, Request) and answers(each, each.owner)]
 
     def _agreed(self, request: Request) -> Plan:
         """What this request asks; the same recipe is not read twice."""

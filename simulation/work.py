@@ -19,6 +19,7 @@ from ..strategies.learner import Learner
 from ..strategies.local import streams_of
 from ..strategies.measuring import measured_together
 from ..strategies.messages import Request
+from ..strategies.requests import owners_in
 from .engines.engine import Engine
 from .engines.plain import PlainLoop
 from .engines.planner import stays_factored
@@ -95,7 +96,7 @@ class Work:
         if isinstance(updates, Factors):
             updates = updates.measured()
         stop_at_faults(updates, group)
-        owners = tuple(request.owner for request in group)
+        owners = owners_in(group)
         measures = None if measure_in(plan.pipeline) is None else self._measured(plan, group)
         # Masks cancel in the sum, and the sum is all that leaves here.
         env = Env(self.entropy, group[0].round, group[0].attempt, owners, masked=True, measures=measures)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from ...privacy.entropy import Entropy
 from ...strategies.messages import Request
+from ...strategies.requests import Requests, owners_in
 from ...strategies.shuffle import orders
 from ...tasks.examples import Examples
 from ..population import Population
@@ -52,7 +55,8 @@ class Batches:
 
 def sizes_of(requests: Sequence[Request], population: Population) -> NDArray[np.int64]:
     """How many examples each of these owners holds."""
-    return np.array([len(population.shares[request.owner]) for request in requests], dtype=np.int64)
+    shares = population.shares
+    return np.array([len(shares[owner]) for owner in owners_in(requests)], dtype=np.int64)
 
 
 def sorted_groups(
@@ -63,37 +67,46 @@ def sorted_groups(
     Where they are several they are an even number, as large as one another, so that two processes have as much to do as one
     another.
     """
-    sizes = sizes_of(requests, population)
-    counts = pace.counts(sizes)
-    order = np.lexsort((np.arange(len(requests)), -sizes, -counts))
-    per_step = np.minimum(sizes, pace.batch or sizes.max(initial=0))
-    load = (counts * per_step)[order].tolist()
-    groups = _dealt(order.tolist(), load, rows, most)
-    if len(groups) > 1:
-        groups = _evened(order.tolist(), load, rows, most, len(groups) + len(groups) % 2)
+    groups = _places(pace, sizes_of(requests, population).tobytes(), rows, most)
+    if isinstance(requests, Requests):
+        return [requests.at(group) for group in groups]  # type: ignore[misc]  # groups are read, and are sequences
     return [[requests[place] for place in group] for group in groups]
 
 
-def _dealt(places: Sequence[int], load: Sequence[int], rows: int, most: int) -> list[list[int]]:
-    groups: list[list[int]] = []
-    taken = 0
-    for place, work in zip(places, load, strict=True):
-        if not groups or len(groups[-1]) >= most or taken + work > rows:
-            groups.append([])
-            taken = 0
-        groups[-1].append(place)
-        taken += work
-    return groups
+@lru_cache(maxsize=2)  # where owners hold as many as one another it is the same in every round
+def _places(pace: Pace, held: bytes, rows: int, most: int) -> tuple[tuple[int, ...], ...]:
+    """Where in the cohort the owners of each group stand; `held` are the sizes, as the bytes of their array."""
+    sizes = np.frombuffer(held, dtype=np.int64)
+    counts = pace.counts(sizes)
+    order = np.lexsort((np.arange(len(sizes)), -sizes, -counts))
+    per_step = np.minimum(sizes, pace.batch or sizes.max(initial=0))
+    load = (counts * per_step)[order]
+    cuts = _dealt(load, rows, most)
+    if len(cuts) > 2:
+        cuts = _evened(load, rows, most, len(cuts) - 1 + (len(cuts) - 1) % 2)
+    places = tuple(order.tolist())
+    return tuple(places[first:end] for first, end in pairwise(cuts))
 
 
-def _evened(places: Sequence[int], load: Sequence[int], rows: int, most: int, count: int) -> list[list[int]]:
+def _dealt(load: NDArray[np.int64], rows: int, most: int) -> list[int]:
+    """Where groups begin that are as large as the limits allow, and where the last one ends."""
+    before = np.concatenate(([0], np.cumsum(load)))
+    cuts = [0]
+    while cuts[-1] < len(load):
+        first = cuts[-1]
+        fits = int(np.searchsorted(before, before[first] + rows, side="right")) - 1
+        cuts.append(min(max(fits, first + 1), first + most, len(load)))
+    return cuts
+
+
+def _evened(load: NDArray[np.int64], rows: int, most: int, count: int) -> list[int]:
     """`count` groups with as much to do as one another where that keeps the limits, else with as many owners."""
-    before = np.cumsum(load) - np.array(load) / 2
-    whose = np.minimum(before * count // max(1, sum(load)), count - 1).astype(np.int64)
+    before, whole = np.cumsum(load) - load / 2, int(load.sum())
+    whose = np.minimum(before * count // max(1, whole), count - 1).astype(np.int64)
     owners, work = np.bincount(whose, minlength=count), np.bincount(whose, weights=load, minlength=count)
     if owners.min() < 1 or owners.max() > most or work.max() > rows:
-        return _dealt(places, load, rows, -(-len(places) // count))
-    return [part.tolist() for part in np.split(np.array(places), np.cumsum(owners)[:-1])]
+        return _dealt(load, rows, -(-len(load) // count))
+    return [0, *np.cumsum(owners).tolist()]
 
 
 def batches_of(
@@ -102,15 +115,31 @@ def batches_of(
     """The batches that `drawn_batches` gives each of these owners, all at once; all that a group needs goes to the device
     before its first step.
     """
-    sizes = sizes_of(requests, population)
+    asked, sizes = owners_in(requests), sizes_of(requests, population)
     counts = pace.counts(sizes)
     order = np.lexsort((-sizes, -counts))  # stable: equal owners stay in the order of their requests
-    sizes, counts = sizes[order], counts[order]
+    sizes, counts, owners = sizes[order], counts[order], [asked[place] for place in order.tolist()]
     size = np.minimum(sizes, pace.batch) if pace.batch is not None else sizes
     passes = -(-counts // np.maximum(1, -(-sizes // np.maximum(1, size))))
-    drawn = _orders([requests[place] for place in order], sizes, size, int(passes.max(initial=0)), entropy)
-    held = [population.shares[requests[place].owner] for place in order]
-    flat = np.concatenate([np.asarray(share, dtype=np.int64) for share in held]) if held else np.empty(0, np.int64)
+    drawn = _orders(requests, owners, sizes, size, int(passes.max(initial=0)), entropy)
+    held = [np.asarray(population.shares[owner], dtype=np.int64) for owner in owners]
+    flat = np.concatenate(held) if held else np.empty(0, np.int64)
+    alike = len(owners) > 0 and int(sizes[0]) == int(sizes.min()) == int(sizes.max())
+    steps = _steps_alike(flat, drawn, size, counts) if alike else _steps(flat, drawn, sizes, size, counts)
+    back = np.empty(len(order), dtype=np.int64)
+    back[order] = np.arange(len(order))
+    placed = tuple(Step(step.rows.to(device), step.weights.to(device), step.even) for step in steps)
+    return Batches(placed, torch.from_numpy(back).to(device), counts)
+
+
+def _steps(
+    flat: NDArray[np.int64],
+    drawn: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    size: NDArray[np.int64],
+    counts: NDArray[np.int64],
+) -> list[Step]:
+    """The steps of owners whose examples, `sizes` of them, lie in `flat` one owner behind the other."""
     first_of = np.concatenate(([0], np.cumsum(sizes)))[:-1]
     steps = []
     for t in range(int(counts.max(initial=0))):
@@ -125,29 +154,49 @@ def batches_of(
         mine = drawn[np.arange(k)[:, None], (t // turns)[:, None], chosen]
         weights = np.where(used, 1.0 / length[:, None], 0.0).astype(np.float32)
         rows = flat[first_of[:k, None] + mine]
-        steps.append(Step(torch.from_numpy(rows).to(device), torch.from_numpy(weights).to(device), bool(used.all())))
-    back = np.empty(len(order), dtype=np.int64)
-    back[order] = np.arange(len(order))
-    return Batches(tuple(steps), torch.from_numpy(back).to(device), counts)
+        steps.append(Step(torch.from_numpy(rows), torch.from_numpy(weights), bool(used.all())))
+    return steps
+
+
+def _steps_alike(
+    flat: NDArray[np.int64], drawn: NDArray[np.int64], size: NDArray[np.int64], counts: NDArray[np.int64]
+) -> list[Step]:
+    """What `_steps` gives owners who all hold the same number of examples, so that nobody's batch is shorter."""
+    k, batch = len(size), int(size[0])
+    own = flat.reshape(k, -1)
+    each = np.arange(k)[:, None]
+    turns = -(-own.shape[1] // max(1, batch))
+    steps = []
+    for t in range(int(counts[0])):
+        first = (t % turns) * batch
+        mine = drawn[:, t // turns, first : first + batch]
+        weights = torch.full(mine.shape, 1.0 / mine.shape[1])
+        steps.append(Step(torch.from_numpy(own[each, mine]), weights, True))
+    return steps
 
 
 def _orders(
-    requests: Sequence[Request], sizes: NDArray[np.int64], batch: NDArray[np.int64], passes: int, entropy: Entropy
+    requests: Sequence[Request],
+    owners: Sequence[int],
+    sizes: NDArray[np.int64],
+    batch: NDArray[np.int64],
+    passes: int,
+    entropy: Entropy,
 ) -> NDArray[np.int64]:
     """`[k, passes, max(sizes)]`: every owner's orders; who has all examples in one batch does not shuffle."""
     shuffling = sizes > batch
     longest = int(sizes.max(initial=0))
     if not shuffling.any():
         return np.broadcast_to(np.arange(longest), (len(sizes), max(1, passes), longest))
+    if shuffling.all():
+        return orders(_seeds(entropy, requests[0], owners), sizes, passes)
     seeds = np.zeros(len(sizes), dtype=np.uint64)
-    seeds[shuffling] = seeds_of(entropy, [requests[place] for place in np.flatnonzero(shuffling).tolist()])
+    seeds[shuffling] = _seeds(entropy, requests[0], [owners[place] for place in np.flatnonzero(shuffling).tolist()])
     drawn = orders(seeds, sizes, passes)
     drawn[~shuffling] = np.arange(longest)
     return drawn
 
 
-def seeds_of(entropy: Entropy, requests: Sequence[Request]) -> NDArray[np.uint64]:
-    """What each owner of one round shuffles by: `streams_of(…)("batches").seed()`, for all of them at once."""
-    first = requests[0]
-    owners = [request.owner for request in requests]
-    return entropy.seeds("local/batches", first.round, owners=owners, attempt=first.attempt)
+def _seeds(entropy: Entropy, request: Request, owners: Sequence[int]) -> NDArray[np.uint64]:
+    """What each of these owners shuffles by in the request's round: `streams_of(…)("batches").seed()`, all at once."""
+    return entropy.seeds("local/batches", request.round, owners=owners, attempt=request.attempt)

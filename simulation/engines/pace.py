@@ -32,8 +32,9 @@ class Pace:
 
     def counts(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Steps of owners with so many examples each."""
-        found = {int(n): step_count(int(n), self.epochs, self.batch, self.steps) for n in np.unique(sizes)}
-        return np.array([found[int(n)] for n in sizes], dtype=np.int64)
+        each = sizes.tolist()
+        found = {n: step_count(n, self.epochs, self.batch, self.steps) for n in set(each)}
+        return np.array([found[n] for n in each], dtype=np.int64)
 
     def coefficients(self, steps: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """a `[steps + 1]` and C `[steps + 1, steps]`: what `start` and each gradient have moved the weights by."""

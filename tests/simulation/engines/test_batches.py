@@ -6,26 +6,37 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tacit.simulation.engines.batches import sorted_groups
+from tacit.privacy.entropy import SeededEntropy
+from tacit.simulation.engines.batches import batches_of, sorted_groups
 from tacit.simulation.engines.pace import Pace
 from tacit.simulation.population import Population
-from tacit.strategies.messages import Recipe, Request
+from tacit.strategies.messages import Recipe
+from tacit.strategies.requests import Requests, owners_in
 from tacit.strategies.terms import Terms
 from tacit.tasks.examples import Examples
 
 PACE = Pace(lr=0.1, epochs=2, batch=5, steps=None)
 
 
-def groups_of(sizes: list[int], rows: int, most: int) -> list[list[int]]:
-    """Sizes of the owners of each group."""
+def population_of(sizes: list[int]) -> Population:
     total = sum(sizes)
-    population = Population(
+    return Population(
         Examples(torch.zeros(total, 1), torch.zeros(total)), np.split(np.arange(total), np.cumsum(sizes)[:-1])
     )
-    terms = Terms({"use": "own"}, "tacit 0.1.0", "zero-out", {"use": "everyone"}, len(sizes), 1)
-    recipe = Recipe({"use": "sgd", "lr": 0.1}, {"use": "fedavg"}, (), 1, len(sizes), terms)
-    requests = [Request("run", 1, 0, owner, recipe, torch.zeros(1)) for owner in range(len(sizes))]
+
+
+def requests_to(owners: int) -> Requests:
+    terms = Terms({"use": "own"}, "tacit 0.1.0", "zero-out", {"use": "everyone"}, owners, 1)
+    recipe = Recipe({"use": "sgd", "lr": 0.1}, {"use": "fedavg"}, (), 1, owners, terms)
+    return Requests("run", 1, 0, tuple(range(owners)), recipe, torch.zeros(1), torch.zeros(0))
+
+
+def groups_of(sizes: list[int], rows: int, most: int) -> list[list[int]]:
+    """Sizes of the owners of each group."""
+    population, requests = population_of(sizes), requests_to(len(sizes))
     groups = sorted_groups(PACE, requests, population, rows, most)
+    one_by_one = sorted_groups(PACE, list(requests), population, rows, most)
+    assert [owners_in(group) for group in one_by_one] == [owners_in(group) for group in groups]
     assert sorted(request.owner for group in groups for request in group) == list(range(len(sizes)))
     return [[sizes[request.owner] for request in group] for group in groups]
 
@@ -56,3 +67,23 @@ def test_several_are_an_even_number_with_as_much_to_do() -> None:
 
 def test_one_group_stays_one() -> None:
     assert [len(group) for group in groups_of([10] * 7, 10**6, 50)] == [7]
+
+
+@given(st.integers(1, 5), st.integers(1, 23), st.integers(1, 3), st.integers(1, 9))
+@settings(max_examples=100, deadline=None)
+def test_owners_who_hold_as_many_as_one_another_have_the_batches_that_any_owners_have(
+    owners: int, size: int, epochs: int, batch: int
+) -> None:
+    """One owner with an example less takes the general way, on which the others' batches are the same."""
+    pace = Pace(lr=0.1, epochs=epochs, batch=batch, steps=None)
+    entropy, requests = SeededEntropy(3), requests_to(owners + 1)
+    population = population_of([size] * owners + [size - 1])
+    alike = batches_of(pace, requests[:owners], population, entropy)
+    mixed = batches_of(pace, requests, population, entropy)
+    assert len(alike.steps) == len(mixed.steps)
+    assert alike.rows.tolist() == mixed.rows.tolist()[:owners]
+    for one, other in zip(alike.steps, mixed.steps, strict=True):
+        assert one.even
+        assert one.weights.dtype == other.weights.dtype
+        assert torch.equal(one.rows, other.rows[:owners, : one.shape[1]])
+        assert torch.equal(one.weights, other.weights[:owners, : one.shape[1]])
