@@ -150,7 +150,9 @@ class Bench:
         return Done(order.number, True, {owner: kept.numpy() for owner, kept in memories.items()})
 
     def _open(self, order: Order) -> None:
-        recipe = order.recipe or (self._opening and self._opening.recipe)
+        recipe = order.recipe
+        if recipe is None and self._opening is not None:
+            recipe = self._opening.recipe
         if order.attempt is not None and recipe is not None:
             self._opening = Opening(*order.attempt, recipe)
 

@@ -232,9 +232,7 @@ class Team:
             for hand in hands:
                 if hand.connection in arrived:
                     done = self._answer(hand)
-                    made[done.number] = (
-                        region.tensor(start.slots[start.slot(done.number)]) if done.summed else None
-                    )
+                    made[done.number] = region.tensor(start.slots[start.slot(done.number)]) if done.summed else None
                     memories.update({owner: torch.from_numpy(kept) for owner, kept in done.memories.items()})
             if not arrived and given < limit:
                 made[given] = tried(work, plan, shards[given], memories)
