@@ -242,6 +242,27 @@ def test_a_round_below_quorum_asks_the_same_owners_again_and_draws_fresh_noise()
     assert not torch.any(progress.weights == smooth.weights)
 
 
+@pytest.mark.parametrize("seed", [3, None])
+def test_owners_drawn_ahead_are_those_of_the_next_round_and_no_others(seed: int | None) -> None:
+    """While a round is under way, and tried twice: its own owners stay, and the next one's are drawn once."""
+    made: list[Bench] = []
+
+    def second_time(requests: Sequence[Request], concrete: Pipeline) -> list[Reply]:
+        made[0].coordinator.ahead()
+        return everybody(requests, concrete) if requests[0].attempt == 1 else []
+
+    made.append(bench(second_time, seed=seed, **POISSON))
+    found = made[0].run(6)
+    asked = [[r.owner for r in requests] for requests, _ in made[0].transport.asked]
+    assert asked[::2] == asked[1::2]
+    assert [record.sampled for _, record in found] == [len(owners) for owners in asked[::2]]
+    assert len({tuple(owners) for owners in asked}) > 1
+    if seed is not None:
+        plain = bench(lambda r, c: everybody(r, c) if r[0].attempt == 1 else [], **POISSON)
+        assert torch.equal(weights(plain.run(6)), weights(found))
+        assert [[r.owner for r in requests] for requests, _ in plain.transport.asked] == asked
+
+
 @pytest.mark.parametrize("attempts", [1, 2, 5])
 def test_a_round_is_tried_as_often_as_it_says(attempts: int) -> None:
     made = bench(nobody, **{"rounds.attempts": attempts})
