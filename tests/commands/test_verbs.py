@@ -261,6 +261,15 @@ def test_doctor_names_what_is_wrong_and_what_mends_it(program, monkeypatch: pyte
     assert all(word in ended.err for word in ("numpy", "nothing-of-this-name", "noise"))
 
 
+def test_doctor_is_well_without_compiled_loops_and_says_how_to_have_them(
+    program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tacit.privacy.compiled.loops", lambda: None)
+    ended = program("doctor")
+    assert ended.code == 0
+    assert "pip install -c constraints.txt numba" in ended.out
+
+
 def test_a_folder_that_cannot_be_written_is_a_check_and_no_crash(tmp_path: Path) -> None:
     (tmp_path / "wall").touch()
     by_name = {check.name: check for check in checks(tmp_path / "wall" / "runs")}
