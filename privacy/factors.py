@@ -35,7 +35,7 @@ class Layer:
     `inputs[t]` is `[k_t, b_t, in]` and `errors[t]` `[k_t, b_t, out]`, of the first k_t ≤ k contributions; rows that only fill
     up have zero errors. `weight` and `bias` are the places in the vector where they belong, None for what does not train.
     `met_inputs[s, t]`, t < s, is X_sX_tᵀ (plus 1 where the bias trains too) and `met_errors[s, t]` E_sE_tᵀ, `[k_s, b_s, b_t]`,
-    where training has them already; with s = t too, where it was told that norms will be asked for.
+    where training has needed them already.
     """
 
     weight: slice | None
