@@ -27,7 +27,7 @@ Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 _CHUNK = 1 << 23  # numbers in one batch of per-example gradients: 32 MiB
 _BLOCK = 1 << 18  # numbers clipped at once: they stay in the cache
-_PIECE = 2 * PIECE  # numbers noised at once
+_PIECE = 16 * PIECE  # numbers noised at once: what is made anew for each piece costs more than what leaves the cache
 
 _REMEDIES: tuple[tuple[type[nn.Module], str], ...] = (
     (nn.modules.batchnorm._BatchNorm, "it mixes the examples of a batch; use nn.GroupNorm or nn.LayerNorm"),
