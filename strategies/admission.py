@@ -117,6 +117,9 @@ def applicant(text: bytes) -> Applicant:
         # Parsers take a point in hybrid form too: a second text for the same key, where one key has one text.
         if "".join(form.node_key.split()) != "".join(node_key.decode().split()):
             raise ValueError("the node key is not in its one encoding")
+        # And a signature that says of its last bits that they are not its own: the byte before it counts them.
+        if not request.public_bytes(serialization.Encoding.DER).endswith(b"\0" + request.signature):
+            raise ValueError("the signing request is not in its one encoding")
         transcript = _transcript(secret, tls, node_key, signing_key)
         node.verify(base64.b64decode(form.node_proof, validate=True), transcript, ec.ECDSA(hashes.SHA256()))
         Ed25519PublicKey.from_public_bytes(signing_key).verify(

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
@@ -101,6 +102,22 @@ def test_a_changed_byte_below_the_text_is_refused(part: str, at: int, change: in
     raw = bytearray(base64.b64decode("".join(lines)))
     raw[at % len(raw)] ^= change
     form[part] = f"{first}\n{base64.b64encode(raw).decode()}\n{last}\n"
+    with pytest.raises(AdmissionError):
+        applicant(json.dumps(form).encode())
+
+
+def test_a_signing_request_has_one_encoding() -> None:
+    """Where a signature ends with a bit 0 that bit may be said to be unused, and the signature stays valid."""
+    while True:
+        form = json.loads(application(SECRET, TLS, NODE, SIGNING))
+        first, *lines, last = form["request"].strip().splitlines()
+        raw = bytearray(base64.b64decode("".join(lines)))
+        if raw[-1] % 2 == 0:
+            break
+    signature = x509.load_pem_x509_csr(form["request"].encode()).signature
+    raw[-len(signature) - 1] = 1
+    form["request"] = f"{first}\n{base64.b64encode(raw).decode()}\n{last}\n"
+    assert x509.load_pem_x509_csr(form["request"].encode()).is_signature_valid
     with pytest.raises(AdmissionError):
         applicant(json.dumps(form).encode())
 
