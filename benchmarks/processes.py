@@ -62,11 +62,7 @@ def whole(pid: int) -> set[Process]:
 
 def kill(processes: Iterable[Process]) -> None:
     """Kill those of them that still run."""
-    running = set(_processes())
-    for process in processes:
-        if process in running:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+    _signalled(set(_processes()).intersection(processes), signal.SIGKILL)
 
 
 def stop(pid: int) -> None:

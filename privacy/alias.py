@@ -94,7 +94,8 @@ class Alias:
         if desk.loops is not None:
             draws = entry.view(np.int32)
             found = desk.loops.coarse(words, self.columns, self.column_bits, self.first, draws, column)
-            self._settle(draws, column[:found], words[column[:found]] & mask, sources)
+            if found:
+                self._settle(draws, column[:found], words[column[:found]] & mask, sources)
             return draws.reshape(len(sources), count)
         np.bitwise_and(words, mask, out=tied)
         np.copyto(column, tied)

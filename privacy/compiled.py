@@ -1,7 +1,7 @@
 """Compiled: the loops of `loops.py` as machine code, where Numba is installed (`tacit[fast]`); elsewhere there are none.
 
 What Numba makes is kept beside the source, or where it may write, so it is made once (two seconds) and loaded after that (a
-fifth of one). `NUMBA_DISABLE_JIT=1` leaves it out.
+third of one). `NUMBA_DISABLE_JIT=1` leaves it out.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Gaussian:
             np.copyto(out, drawn)
             return np.empty(0, dtype=np.intp)
         word = np.dtype("<u4" if self.bits <= SHORT else "<u8")
-        if desk.loops is None:
+        if desk.loops is None:  # the words that follow take the place of what is drawn
             np.copyto(out, drawn)
             out *= 1 << self.bits
         words = desk.words[: len(out) * (word.itemsize // 4)].view(word)

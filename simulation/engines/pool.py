@@ -12,9 +12,8 @@ from ...privacy.compiled import loops, loops_for
 
 _ops = torch.ops.aten
 
-Trace: TypeAlias = tuple[
-    Tensor, Tensor | None
-]  # what went in, and where the maxima stood: which of four, as uint8, or torch's
+# What went in, and where the maxima stood: which of four, as uint8, or torch's places.
+Trace: TypeAlias = tuple[Tensor, Tensor | None]
 
 
 @dataclass(frozen=True, slots=True)
