@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from .compiled import Loops, loops_for
-from .entropy import ROOM
+from .keystream import ROOM
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
-from cryptography.hazmat.primitives.ciphers.algorithms import AES256
-from cryptography.hazmat.primitives.ciphers.modes import CTR
+
+from .keystream import KEY, ROOM, Keystream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,46 +25,13 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-_BLOCK = 1 << 18  # update_into runs at memory speed in blocks of 128 KiB to 1 MiB
-_ZEROS = memoryview(bytes(_BLOCK))
-_AES = 16  # bytes of a block
-ROOM = _AES - 1  # update_into wants room for one block more
+_APART = 1 << 68  # bytes between the streams of neighbours under one key
 _DOMAIN = b"tacit entropy 1\0"
 _SEED = b"tacit shuffle 1\0"
 
 
 class EntropyError(RuntimeError):
     """A stream was used where its bytes would repeat (after a fork)."""
-
-
-class _Keystream:
-    """AES-256-CTR under one key, read at one place after another; `place` is the byte that comes next."""
-
-    __slots__ = ("encryptor", "key", "place")
-
-    def __init__(self, key: bytes) -> None:
-        if len(key) != 32:
-            raise EntropyError(f"a stream's key has {len(key)} bytes; AES-256 takes 32")
-        self.key = key
-        self.place = 0
-        self.encryptor: CipherContext | None = None  # made at the first byte: a stream may be asked for its seed alone
-
-    def fill(self, view: memoryview, count: int, place: int) -> None:
-        """Write `count` bytes from `place` on to the front of `view`, which has `ROOM` more."""
-        if self.encryptor is None:
-            self.encryptor = Cipher(AES256(self.key), CTR(bytes(_AES))).encryptor()
-        if place != self.place:
-            block, within = divmod(place, _AES)
-            self.encryptor.reset_nonce(block.to_bytes(_AES, "big"))
-            if within:
-                self.encryptor.update_into(_ZEROS[:within], bytearray(within + ROOM))
-        self.place = place + count
-        if count <= _BLOCK:  # nearly always: the draws of one owner
-            self.encryptor.update_into(_ZEROS[:count], view)
-            return
-        for start in range(0, count, _BLOCK):
-            size = min(_BLOCK, count - start)
-            self.encryptor.update_into(_ZEROS[:size], view[start : start + size + ROOM])
 
 
 class Stream:
@@ -77,9 +43,9 @@ class Stream:
     __slots__ = ("_alone", "_keystream", "_place", "_process")
 
     def __init__(self, key: bytes) -> None:
-        self._start(_Keystream(key), 0, os.getpid(), alone=True)
+        self._start(_keystream(key), 0, os.getpid(), alone=True)
 
-    def _start(self, keystream: _Keystream, place: int, process: int, *, alone: bool) -> None:
+    def _start(self, keystream: Keystream, place: int, process: int, *, alone: bool) -> None:
         self._keystream, self._place, self._process, self._alone = keystream, place, process, alone
 
     @staticmethod
@@ -87,10 +53,10 @@ class Stream:
         """A stream for each of these owners, numbers from 0 to 2⁶⁴ − 1, all under one key; for one thread."""
         if len(set(owners)) != len(owners) or not all(0 <= owner < 1 << 64 for owner in owners):
             raise EntropyError("streams side by side belong to different owners, numbered from 0 to 2^64 - 1")
-        keystream, process = _Keystream(key), os.getpid()
+        keystream, process = _keystream(key), os.getpid()
         made = [Stream.__new__(Stream) for _ in owners]
         for stream, owner in zip(made, owners, strict=True):
-            stream._start(keystream, _AES * owner << 64, process, alone=False)
+            stream._start(keystream, _APART * owner, process, alone=False)
         return made
 
     def __repr__(self) -> str:
@@ -146,6 +112,12 @@ class Stream:
             raise EntropyError("a random stream crossed a fork; make streams in the process that reads them")
 
 
+def _keystream(key: bytes) -> Keystream:
+    if len(key) != KEY:
+        raise EntropyError(f"a stream's key has {len(key)} bytes; AES-256 takes {KEY}")
+    return Keystream(key)
+
+
 class Entropy(Protocol):
     """A source of independent streams, one for each (purpose, round, attempt, owner)."""
 
@@ -176,10 +148,10 @@ class SystemEntropy:
         return False
 
     def stream(self, purpose: str, round: int = 0, *, owner: int = -1, attempt: int = 0) -> Stream:
-        return Stream(os.urandom(32))
+        return Stream(os.urandom(KEY))
 
     def streams(self, purpose: str, round: int, *, owners: Sequence[int], attempt: int = 0) -> list[Stream]:
-        return Stream.beside(os.urandom(32), owners)
+        return Stream.beside(os.urandom(KEY), owners)
 
     def seeds(self, purpose: str, round: int, *, owners: Sequence[int], attempt: int = 0) -> NDArray[np.uint64]:
         return np.frombuffer(os.urandom(8 * len(owners)), dtype="<u8")

@@ -17,19 +17,17 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.algorithms import AES256
-from cryptography.hazmat.primitives.ciphers.modes import CTR
 from numpy.typing import NDArray
 
-SEED = 32  # bytes
+from ..keystream import KEY, ROOM, Keystream
+
+SEED = KEY  # bytes
 NARROWEST, WIDEST = 2, 62
 
 Sign = Literal[1, -1]
 Vector = NDArray[np.unsignedinteger[Any]]
 
 _BLOCK = 1 << 17  # bytes: keystream, and the part of the vector that it meets, fit the second-level cache together
-_ZEROS = bytes(_BLOCK)
 
 
 class MaskError(ValueError):
@@ -72,14 +70,13 @@ def add_masks(vector: Vector, masks: Iterable[tuple[bytes, Sign]], bits: int) ->
     """
     _check(vector, bits)
     streams = [(_keystream(seed), _operation(sign)) for seed, sign in masks]
-    scratch = bytearray(_BLOCK + 15)  # update_into asks for room for one cipher block more
+    scratch = memoryview(bytearray(_BLOCK + ROOM))
     step = _BLOCK // vector.itemsize
     for start in range(0, len(vector), step):
         block = vector[start : start + step]
         keystream = np.frombuffer(scratch, dtype=vector.dtype, count=len(block))
-        plain = _ZEROS if block.nbytes == _BLOCK else _ZEROS[: block.nbytes]
         for stream, operation in streams:
-            stream.update_into(plain, scratch)
+            stream.fill(scratch, block.nbytes, start * vector.itemsize)
             operation(block, keystream, out=block)
 
 
@@ -89,10 +86,10 @@ def reduce(vector: Vector, bits: int) -> None:
     np.bitwise_and(vector, vector.dtype.type((1 << bits) - 1), out=vector)
 
 
-def _keystream(seed: bytes) -> Any:
+def _keystream(seed: bytes) -> Keystream:
     if len(seed) != SEED:
         raise MaskError(f"a seed has {SEED} bytes; found {len(seed)}")
-    return Cipher(AES256(seed), CTR(bytes(16))).encryptor()
+    return Keystream(seed)
 
 
 def _operation(sign: int) -> np.ufunc:
