@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 PRECISION = 128
 WORD = 32
 CHUNK = 1 << 15  # words settled at once: they, their gather and a table of 2^16 columns stay in the second-level cache
+_USUAL = CHUNK + (1 << 7)  # draws that a desk which is kept has room for: up to 1 MB
+_MOST_KEPT = 4
 _MOST_BITS = 20  # of a column: then one draw in 2^12 is a tie
 
 
@@ -41,23 +43,49 @@ class Words(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Desk:
-    """Room for the draws of one block and what they are made with: taken once, because fresh memory costs more than a draw."""
+    """Room for the draws of one block and what they are made with, `with Desk.of(size, draws) as desk`.
 
+    It is kept for the next who asks: fresh memory costs as much as the draws that are made in it.
+    """
+
+    size: int
     words: NDArray[np.uint32]
     view: memoryview
     places: NDArray[np.intp]
+    values: NDArray[np.int64]
     entry: NDArray[np.uint32]
     tied: NDArray[np.uint32]
     loops: Loops | None
 
     @staticmethod
     def of(size: int, draws: int) -> Desk:
-        """Room for `size` draws at once, of `draws` in all."""
-        words = np.empty(size + ROOM // 4 + 1, dtype="<u4")
-        entry, tied = np.empty((2, size), dtype=np.uint32)
-        return Desk(words, words.data.cast("B"), np.empty(size, dtype=np.intp), entry, tied, loops_for(draws))
+        """Room for `size` draws at once, of `draws` in all, with up to 64 bits each."""
+        loops = loops_for(draws)
+        try:
+            desk = _kept.pop() if size <= _USUAL else _made(size)
+        except IndexError:
+            desk = _made(_USUAL)
+        desk.loops = loops
+        return desk
+
+    def __enter__(self) -> Desk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.size == _USUAL and len(_kept) < _MOST_KEPT:
+            _kept.append(self)
+
+
+_kept: list[Desk] = []  # of `_USUAL` size; pop and append are one step each, so that threads may ask at once
+
+
+def _made(size: int) -> Desk:
+    words = np.empty(2 * size + ROOM // 4 + 1, dtype="<u4")
+    places, values = np.empty((2, size), dtype=np.int64)
+    entry, tied = np.empty((2, size), dtype=np.uint32)
+    return Desk(size, words, words.data.cast("B"), places, values, entry, tied, None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,14 +104,15 @@ class Alias:
 
     def draw(self, words: Words, count: int) -> NDArray[np.int64]:
         """`count` independent draws `[count]`."""
-        out, desk = np.empty(count, dtype=np.int64), Desk.of(min(count, CHUNK), count)
-        for start in range(0, count, CHUNK):
-            size = min(CHUNK, count - start)
-            out[start : start + size] = self.rows([words], size, desk)[0]
+        out = np.empty(count, dtype=np.int64)
+        with Desk.of(min(count, CHUNK), count) as desk:
+            for start in range(0, count, CHUNK):
+                size = min(CHUNK, count - start)
+                out[start : start + size] = self.rows([words], size, desk)[0]
         return out
 
     def rows(self, sources: Sequence[Words], count: int, desk: Desk) -> NDArray[np.int32]:
-        """`count` draws from each source `[k, count]`, all at once, on the desk: good until it is next used."""
+        """`count` draws from each source `[k, count]`, all at once, in the desk's `entry`: good until it is next used."""
         size = len(sources) * count
         words, view = desk.words[:size], desk.view
         for source in sources:
@@ -102,9 +131,9 @@ class Alias:
         self.columns.take(column, out=entry, mode="wrap")  # every column is there: no looking whether it is
         np.bitwise_xor(words, entry, out=tied)
         # The smaller of the two numbers holds the value: the word its own column, or the entry the other value.
-        np.minimum(words, entry, out=words)
-        np.bitwise_and(words, mask, out=words)
-        draws = words.view(np.int32)
+        np.minimum(words, entry, out=entry)
+        np.bitwise_and(entry, mask, out=entry)
+        draws = entry.view(np.int32)
         draws += np.int32(self.first)
         if size and tied.min() <= mask:
             places = np.flatnonzero(tied <= mask)

@@ -25,17 +25,19 @@ _SUMS = {"squares", "crossed", "lengths"}
 
 _TYPES: dict[str, tuple[str, ...]] = {
     "coarse": ("int64(uint32[::1], uint32[::1], int64, int64, int32[::1], int64[::1])",),
-    "fine": (
-        "int64(uint32[::1], int64, int64, int32[::1], int32[::1], int64[::1])",
-        "int64(uint32[::1], int64, int64, int32[::1], int64[::1], int64[::1])",
-        "int64(uint64[::1], int64, uint64, int32[::1], int64[::1], int64[::1])",
+    "below": (
+        "int64(int32[::1], uint32[::1], int64, int64, int64[::1], int64[::1])",
+        "int64(int32[::1], uint64[::1], int64, uint64, int64[::1], int64[::1])",
     ),
-    "refused": (
-        "int64(int32[::1], int64[::1], uint64[::1], int64, float64, float64, int64[::1])",
-        "int64(int64[::1], int64[::1], uint64[::1], int64, float64, float64, int64[::1])",
+    "added": (
+        "void(int32[:,::1], uint32[:,::1], int64, int32[:,::1])",
+        "void(int32[:,::1], uint32[:,::1], int64, int64[:,::1])",
+        "void(int32[:,::1], uint64[:,::1], int64, int64[:,::1])",
     ),
-    "rounded": ("void(float32[::1], int32[::1])",),
-    "moved": ("void(int32[::1], float64, float64, float32[::1], float32[::1], float32[::1])",),
+    "refused": ("int64(int64[::1], int64[::1], uint64[::1], int64, float64, float64, int64[::1])",),
+    "stepped": (
+        "void(float32[::1], int32[::1], uint32[::1], int64, float64, int64, float32[::1], float32[::1], float32[::1])",
+    ),
     "squares": ("void(float32[:,:,::1], float32[:,:,::1], float64, float64[::1], float64[::1], float64[::1])",),
     "crossed": ("void(float32[:,:,::1], float32[:,:,::1], float64[::1], float64[::1], float64[::1])",),
     "lengths": ("void(float32[:,::1], float64[::1])",),
@@ -51,10 +53,10 @@ class Loops:
     """The functions of `loops.py`, compiled for contiguous arrays of the kinds that they name."""
 
     coarse: Callable[..., int]
-    fine: Callable[..., int]
+    below: Callable[..., int]
+    added: Callable[..., None]
     refused: Callable[..., int]
-    rounded: Callable[..., None]
-    moved: Callable[..., None]
+    stepped: Callable[..., None]
     squares: Callable[..., None]
     crossed: Callable[..., None]
     lengths: Callable[..., None]

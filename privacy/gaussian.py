@@ -29,6 +29,45 @@ class NoiseError(ValueError):
     """A law that these samplers cannot draw; names the limit."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """Draws as they are made, coarse and fine apart, `[k, n]` each: 2^bits·coarse + (fine mod 2^bits).
+
+    They are put together where they are used, which spares a pass over them. Without bits there is nothing fine.
+    """
+
+    coarse: NDArray[np.int32]
+    fine: NDArray[Any]  # words of 32 or 64 bits
+    bits: int
+    loops: Loops | None
+
+    def at(self, places: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Those at some places in `[k·n]`."""
+        found = self.coarse.reshape(-1)[places].astype(np.int64)
+        if self.bits:
+            found <<= self.bits
+            found += (self.fine.reshape(-1)[places] & ((1 << self.bits) - 1)).astype(np.int64)
+        return found
+
+    def put(self, row: int, columns: list[int], draws: NDArray[np.int64]) -> None:
+        """Put others in the place of some of a row's."""
+        self.coarse[row, columns] = draws >> self.bits
+        if self.bits:
+            self.fine[row, columns] = draws & ((1 << self.bits) - 1)
+
+    def add(self, into: NDArray[Any]) -> None:
+        """Add the first w of each row to whole numbers `[k, w]`, int64, or int32 where they fit."""
+        width = into.shape[1]
+        if self.bits == 0:
+            into += self.coarse[:, :width]
+        elif self.loops is not None and into.flags.c_contiguous:
+            self.loops.added(self.coarse, self.fine, self.bits, into)
+        else:
+            into += self.coarse[:, :width].astype(into.dtype) << self.bits
+            fine = self.fine[:, :width] & self.fine.dtype.type((1 << self.bits) - 1)
+            into += fine.view("<i4" if fine.itemsize == 4 else "<i8")
+
+
 @dataclass(frozen=True, slots=True)
 class Gaussian:
     """How a discrete Gaussian is drawn: X = 2^bits · A + B, coarse A from a table, fine B uniform on [0, 2^bits).
@@ -48,52 +87,53 @@ class Gaussian:
         """Bits of |X|, at most: |A| is below 2^15 in every table here."""
         return 15 + self.bits
 
-    def proposed(self, sources: Sequence[Words], count: int, desk: Desk, out: NDArray[Any]) -> NDArray[np.intp]:
-        """`count` proposals from each source into `out` `[k·count]`, int64 or int32; places of those that are refused."""
-        drawn = self.table.rows(sources, count, desk).reshape(-1)
+    def proposed(self, sources: Sequence[Words], count: int, desk: Desk) -> tuple[Drawn, NDArray[np.intp]]:
+        """`count` proposals from each source, on the desk; places in `[k·count]` of those that are refused."""
+        coarse = self.table.rows(sources, count, desk)
         if self.bits == 0:
-            np.copyto(out, drawn)
-            return np.empty(0, dtype=np.intp)
+            return Drawn(coarse, desk.words[:0].reshape(len(sources), 0), 0, desk.loops), np.empty(0, dtype=np.intp)
         word = np.dtype("<u4" if self.bits <= SHORT else "<u8")
-        if desk.loops is None:  # the words that follow take the place of what is drawn
-            np.copyto(out, drawn)
-            out *= 1 << self.bits
-        words = desk.words[: len(out) * (word.itemsize // 4)].view(word)
+        fine = desk.words[: coarse.size * (word.itemsize // 4)].view(word)
         view, size = desk.view, count * word.itemsize
         for source in sources:
             source.fill(view, size)
             view = view[size:]
+        drawn = Drawn(coarse, fine.reshape(coarse.shape), self.bits, desk.loops)
         limit = 1 << (8 * word.itemsize - _FILTER)
         if desk.loops is not None:
-            found = desk.loops.fine(words, self.bits, limit, drawn, out, desk.places)
-            return self.refused(out, desk.places[:found].copy(), sources, desk.loops)
-        doubtful = np.flatnonzero(words < word.type(limit))
-        words &= word.type((1 << self.bits) - 1)
-        out += words.view("<i4" if word.itemsize == 4 else "<i8")
-        return self.refused(out, doubtful, sources)
+            found = desk.loops.below(coarse.reshape(-1), fine, self.bits, limit, desk.places, desk.values)
+            doubtful, values = desk.places[:found], desk.values[:found]
+        else:
+            doubtful = np.flatnonzero(fine < word.type(limit))
+            values = drawn.at(doubtful)
+        return drawn, self.refused(values, doubtful, count, sources, desk.loops)
 
     def refused(
-        self, out: NDArray[Any], doubtful: NDArray[np.intp], sources: Sequence[Words], loops: Loops | None = None
+        self,
+        values: NDArray[np.int64],
+        places: NDArray[np.intp],
+        count: int,
+        sources: Sequence[Words],
+        loops: Loops | None = None,
     ) -> NDArray[np.intp]:
-        """Those of the `doubtful` places that are refused: each with 2^6·(1 − exp(−(x² − m²)/2σ²)).
+        """Those of the `places`, in `[k·count]` and ascending, whose proposals x, the `values` there, are refused: each with
+        2^6·(1 − exp(−(x² − m²)/2σ²)).
 
         A word of its source decides: R < that, R uniform on [0, 1); where they are too close for float64, a further word and
         decimal arithmetic, so that a decision is right to 2^-127.
         """
-        if not len(doubtful):
-            return doubtful
-        count = len(out) // len(sources)
-        words = _words(sources, doubtful // count if len(sources) > 1 else doubtful)
+        if not len(places):
+            return places
+        words = _words(sources, places // count if len(sources) > 1 else places)
         rate = -0.5 / self.sigma**2
         if loops is not None:
-            gone = np.empty_like(doubtful)
-            found = loops.refused(out, doubtful, words, self.bits, rate, 2 * _CLOSE, gone)
+            gone = np.empty_like(places)
+            found = loops.refused(values, places, words, self.bits, rate, 2 * _CLOSE, gone)
             if found >= 0:
                 return gone[:found]
-        x = out[doubtful].astype(np.int64)
         # |x| − m: a negative x is nearest to zero where its fine bits are ones.
-        near = (x ^ (x >> 63)) & ((1 << self.bits) - 1)
-        far = 2 * np.abs(x) - near  # |x| + m
+        near = (values ^ (values >> 63)) & ((1 << self.bits) - 1)
+        far = 2 * np.abs(values) - near  # |x| + m
         # Four roundings and expm1: a relative error below 2^-48 of a number of at most 1.
         limits = np.multiply(near, far, dtype=np.float64)
         limits *= rate
@@ -103,9 +143,9 @@ class Gaussian:
         below = apart < 0
         if np.abs(apart).min() <= _CLOSE:
             for at in np.flatnonzero(np.abs(apart) <= _CLOSE).tolist():
-                (further,) = sources[int(doubtful[at]) // count].words(1).tolist()
+                (further,) = sources[int(places[at]) // count].words(1).tolist()
                 below[at] = self._below((int(words[at]) << 64) + further, int(near[at]) * int(far[at]))
-        refused: NDArray[np.intp] = doubtful[below]
+        refused: NDArray[np.intp] = places[below]
         return refused
 
     def _below(self, drawn: int, difference: int) -> bool:

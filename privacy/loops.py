@@ -46,21 +46,63 @@ def coarse(
     return count
 
 
-def fine(
-    words: NDArray[Any], bits: int, limit: int, drawn: NDArray[np.int32], out: NDArray[Any], doubtful: NDArray[np.int64]
+def below(
+    coarse: NDArray[np.int32],
+    fine: NDArray[Any],
+    bits: int,
+    limit: int,
+    places: NDArray[np.int64],
+    values: NDArray[np.int64],
 ) -> int:
-    """2^bits·drawn + (the low bits of the words) into `out`; how many words are below `limit`, their places in `doubtful`."""
+    """How many words of `fine` are below `limit`; where, in `places`, and 2^bits·coarse + (their low bits), in `values`."""
     mask, count = (1 << bits) - 1, 0
-    for i in range(len(out)):
-        out[i] = (drawn[i] << bits) + np.int64(words[i] & mask)
-    for i in range(len(out)):  # without a branch: one in 64 is taken, and none is foreseen
-        doubtful[count] = i
-        count += words[i] < limit
+    for i in range(len(fine)):  # without a branch: one in 64 is taken, and none is foreseen
+        places[count] = i
+        count += fine[i] < limit
+    for j in range(count):
+        values[j] = (np.int64(coarse[places[j]]) << bits) + np.int64(fine[places[j]] & mask)
     return count
 
 
+def added(coarse: NDArray[np.int32], fine: NDArray[Any], bits: int, into: NDArray[Any]) -> None:
+    """Add 2^bits·coarse + (the low bits of fine), as many as each row of `into` `[k, w]` takes."""
+    mask = (1 << bits) - 1
+    for k in range(into.shape[0]):
+        for i in range(into.shape[1]):
+            into[k, i] += (coarse[k, i] << bits) + np.int64(fine[k, i] & mask)
+
+
+def stepped(
+    sums: NDArray[np.float32],
+    coarse: NDArray[np.int32],
+    fine: NDArray[np.uint32],
+    bits: int,
+    rate: float,
+    kept: int,
+    start: NDArray[np.float32],
+    update: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """kept·update − rate·g into `update`, and start + update into `out` unless that is empty. `kept` is 0 or 1; 0 forgets what
+    was there.
+
+    g is the whole number nearest to the sum, to even where two are, and its noise, 2^bits·coarse + (the low bits of fine).
+    """
+    mask, step = np.uint32((1 << bits) - 1), np.float32(rate)
+    if kept == 0:
+        for i in range(len(update)):
+            noise = np.int32(np.int32(coarse[i] << bits) + np.int32(fine[i] & mask))
+            update[i] = -step * np.float32(np.int32(np.int32(np.rint(sums[i])) + noise))
+    else:
+        for i in range(len(update)):
+            noise = np.int32(np.int32(coarse[i] << bits) + np.int32(fine[i] & mask))
+            update[i] -= step * np.float32(np.int32(np.int32(np.rint(sums[i])) + noise))
+    for i in range(len(out)):
+        out[i] = start[i] + update[i]
+
+
 def refused(
-    values: NDArray[Any],
+    values: NDArray[np.int64],
     doubtful: NDArray[np.int64],
     words: NDArray[np.uint64],
     bits: int,
@@ -73,7 +115,7 @@ def refused(
     """
     mask, count = (np.int64(1) << bits) - 1, 0
     for i in range(len(doubtful)):
-        x = np.int64(values[doubtful[i]])
+        x = values[i]
         near = (x ^ (x >> 63)) & mask
         limit = math.expm1(float(near) * float(2 * abs(x) - near) * rate)
         apart = float(words[i] >> np.uint64(11)) * 2.0**-53 + limit * 64.0
@@ -82,29 +124,6 @@ def refused(
         gone[count] = doubtful[i]
         count += apart < 0
     return count
-
-
-def rounded(values: NDArray[np.float32], out: NDArray[np.int32]) -> None:
-    """The whole numbers nearest to the values, to even where two are, into `out`."""
-    for i in range(len(out)):
-        out[i] = np.int32(np.rint(values[i]))
-
-
-def moved(
-    gradient: NDArray[np.int32], rate: float, kept: float, start: NDArray[Any], update: NDArray[Any], out: NDArray[Any]
-) -> None:
-    """kept·update − rate·gradient into `update`, and start + update into `out` unless it is empty. `kept` is 0 or 1; 0 forgets
-    what was there.
-    """
-    step = np.float32(rate)
-    if kept == 0:
-        for i in range(len(update)):
-            update[i] = -step * np.float32(gradient[i])
-    else:
-        for i in range(len(update)):
-            update[i] -= step * np.float32(gradient[i])
-    for i in range(len(out)):
-        out[i] = start[i] + update[i]
 
 
 def squares(

@@ -16,7 +16,7 @@ import numpy as np
 
 from .alias import CHUNK, PRECISION, Alias, Desk, Words
 from .decimals import DIGITS, NEGLIGIBLE, symmetric
-from .gaussian import SHORT, WIDEST, Gaussian, NoiseError, fine_bits, gaussian
+from .gaussian import SHORT, WIDEST, Drawn, Gaussian, NoiseError, fine_bits, gaussian
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,9 +40,8 @@ def discrete_gaussian(words: Words, sigma: float, count: int) -> NDArray[np.int6
 
 def discrete_gaussians(sources: Sequence[Words], sigma: float, count: int) -> NDArray[np.int64]:
     """`discrete_gaussian` from each of k sources `[k, count]`, all at once and to the same bits."""
-    out = np.empty((len(sources), count), dtype=np.int64)
-    for rows, places, draws in _gaussian_blocks(sources, gaussian(sigma), count, out.dtype):
-        out[rows, places] = draws
+    out = np.zeros((len(sources), count), dtype=np.int64)
+    add_discrete_gaussians(sources, sigma, out)
     return out
 
 
@@ -54,8 +53,8 @@ def add_discrete_gaussians(sources: Sequence[Words], sigma: float, into: NDArray
     """
     if into.dtype != np.int64 and not (into.dtype == np.int32 and narrow(sigma)):
         raise NoiseError(f"discrete Gaussian: draws of sigma = {sigma} may not fit {into.dtype}; give int64")
-    for rows, places, draws in _gaussian_blocks(sources, gaussian(sigma), into.shape[1], into.dtype):
-        into[rows, places] += draws
+    for rows, places, drawn in _gaussian_blocks(sources, gaussian(sigma), into.shape[1]):
+        drawn.add(into[rows, places])
 
 
 def narrow(sigma: float) -> bool:
@@ -63,26 +62,31 @@ def narrow(sigma: float) -> bool:
     return gaussian(sigma).reach <= _NARROW
 
 
-def _gaussian_blocks(
-    sources: Sequence[Words], law: Gaussian, count: int, kind: np.dtype[Any]
-) -> Iterator[tuple[slice, slice, NDArray[Any]]]:
-    """Draws as numbers of `kind`, and where in `[k, count]` they belong, in blocks that stay in the cache.
+def gaussian_parts(words: Words, sigma: float, count: int) -> Iterator[tuple[slice, Drawn]]:
+    """The draws of `discrete_gaussian`, coarse and fine apart, and which of `count` they are: each good until the next."""
+    for _, places, drawn in _gaussian_blocks([words], gaussian(sigma), count):
+        yield places, drawn
+
+
+def in_short_parts(sigma: float) -> bool:
+    """Whether `gaussian_parts` have a coarse and a fine one, in 32 bits each, and their sum is `narrow`."""
+    law = gaussian(sigma)
+    return 0 < law.bits <= SHORT and law.reach <= _NARROW
+
+
+def _gaussian_blocks(sources: Sequence[Words], law: Gaussian, count: int) -> Iterator[tuple[slice, slice, Drawn]]:
+    """Draws, and where in `[k, count]` they belong, in blocks that stay in the cache: each good until the next.
 
     An owner's words are read in the order of its blocks, so its draws do not depend on who is beside it.
     """
     cuts, size = _cuts(len(sources), count, 1)
-    spare = _spare(size[1]) if law.bits else 0
-    desk = Desk.of(size[0] * (size[1] + spare) * (2 if law.bits > SHORT else 1), len(sources) * count)
-    room = np.empty(size[0] * (size[1] + spare), dtype=kind)
-    for rows, places in cuts:
-        some, width = sources[rows], places.stop - places.start
-        all_width = width + (_spare(width) if law.bits else 0)
-        flat = room[: len(some) * all_width]
-        gone = law.proposed(some, all_width, desk, flat)
-        draws = flat.reshape(len(some), all_width)
-        if len(gone):
-            _replace(draws, gone, width, some, law)
-        yield rows, places, draws[:, :width]
+    with Desk.of(size[0] * (size[1] + _spare(size[1])), len(sources) * count) as desk:
+        for rows, places in cuts:
+            some, width = sources[rows], places.stop - places.start
+            drawn, gone = law.proposed(some, width + (_spare(width) if law.bits else 0), desk)
+            if len(gone):
+                _replace(drawn, gone, width, some, law)
+            yield rows, places, drawn
 
 
 def _spare(width: int) -> int:
@@ -90,21 +94,24 @@ def _spare(width: int) -> int:
     return 8 + (width >> 9)
 
 
-def _replace(draws: NDArray[Any], gone: NDArray[np.intp], width: int, sources: Sequence[Words], law: Gaussian) -> None:
+def _replace(drawn: Drawn, gone: NDArray[np.intp], width: int, sources: Sequence[Words], law: Gaussian) -> None:
     """Put accepted proposals behind the first `width` of each row in the places of refused ones among these."""
-    if len(sources) == 1 and gone[-1] < width and len(gone) <= draws.shape[1] - width:  # nearly always
-        draws[0, gone] = draws[0, width : width + len(gone)]
+    count = drawn.coarse.shape[1]
+    if len(sources) == 1 and gone[-1] < width and len(gone) <= count - width:  # nearly always
+        for part in (drawn.coarse[0], drawn.fine[0]):
+            part[gone] = part[width : width + len(gone)]
         return
     by_row: dict[int, list[int]] = {}
     for place in gone.tolist():
-        by_row.setdefault(place // draws.shape[1], []).append(place % draws.shape[1])
+        by_row.setdefault(place // count, []).append(place % count)
     for row, refused in by_row.items():
         holes, taken = [column for column in refused if column < width], set(refused)
-        left = (column for column in range(width, draws.shape[1]) if column not in taken)
+        left = (column for column in range(width, count) if column not in taken)
         spare = list(islice(left, len(holes)))
-        draws[row, holes[: len(spare)]] = draws[row, spare]
+        for part in (drawn.coarse[row], drawn.fine[row]):
+            part[holes[: len(spare)]] = part[spare]
         if missing := holes[len(spare) :]:
-            draws[row, missing] = discrete_gaussian(sources[row], law.sigma, len(missing))
+            drawn.put(row, missing, discrete_gaussian(sources[row], law.sigma, len(missing)))
 
 
 def discrete_gaussian_error(sigma: float, count: int) -> float:
@@ -130,11 +137,11 @@ def skellams(sources: Sequence[Words], variance: float, count: int) -> NDArray[n
     terms, table = _summands(variance), _skellam_table(variance)
     out = np.empty((len(sources), count), dtype=np.int64)
     cuts, size = _cuts(len(sources), count, terms)
-    desk = Desk.of(terms * size[0] * size[1], terms * out.size)
-    for rows, places in cuts:
-        width = places.stop - places.start
-        parts = table.rows(sources[rows], terms * width, desk).reshape(-1, terms, width)
-        out[rows, places] = parts.sum(axis=1, dtype=np.int64)
+    with Desk.of(terms * size[0] * size[1], terms * out.size) as desk:
+        for rows, places in cuts:
+            width = places.stop - places.start
+            parts = table.rows(sources[rows], terms * width, desk).reshape(-1, terms, width)
+            out[rows, places] = parts.sum(axis=1, dtype=np.int64)
     return out
 
 

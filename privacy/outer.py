@@ -21,12 +21,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from .alias import Words
 from .ball import Ball
-from .compiled import loops, loops_for
+from .compiled import Loops, loops
 from .local import LocalError, longest
+from .noise import gaussian_parts, in_short_parts
 
 MOST_EXAMPLES = 1 << 12
 _FEW = 44  # examples whose sum is exact enough in float32
@@ -104,7 +108,7 @@ Part: TypeAlias = Outer | Rows
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Clipped sums of k owners in steps of a grid; what can be had of them are whole numbers.
+    """Clipped sums of k owners in steps of a grid; what can be had of them are whole numbers, or these with their noise.
 
     They are rounded where they are used, a piece at a time: while it is in the cache.
     """
@@ -117,12 +121,35 @@ class Sums:
 
     def piece(self, owner: int, place: slice) -> Tensor:
         """Σᵢ clip(∇ℓᵢ, C) of one owner in these coordinates."""
-        values = self._values[owner, place]
-        if self.whole == torch.int32 and values.device.type == "cpu" and (found := loops_for(len(values))) is not None:
-            out = torch.empty(len(values), dtype=torch.int32)
-            found.rounded(values.numpy(), out.numpy())
-            return out
-        return values.round().to(self.whole)
+        return self._values[owner, place].round().to(self.whole)
+
+    def loops(self, sigma: float) -> Loops | None:
+        """What `step` runs with, where it may be taken with noise of this σ."""
+        fit = self.whole == torch.int32 and self._values.device.type == "cpu" and sigma > 0 and in_short_parts(sigma)
+        return loops() if fit else None
+
+    def step(self, owner: int, sigma: float, words: Words, motion: Motion, loops: Loops) -> None:
+        """A step of descent along the sum of one owner and discrete Gaussian noise of σ, both in steps of the grid: rounded,
+        noised and moved along in one pass. The draws are those of `add_discrete_gaussians`.
+        """
+        sums, moves = self._values[owner].numpy(), motion
+        for place, drawn in gaussian_parts(words, sigma, len(sums)):
+            parts = sums[place], drawn.coarse[0], drawn.fine[0]
+            ways = moves.start[place], moves.update[place], moves.after[place]
+            loops.stepped(*parts, drawn.bits, moves.rate, moves.kept, *ways)
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """Where a step along g goes: kept·update − rate·g into `update` `[d]`, `kept` being 0 or 1, and start + update into
+    `after`, `[d]` or empty.
+    """
+
+    rate: float
+    kept: int
+    start: NDArray[np.float32]
+    update: NDArray[np.float32]
+    after: NDArray[np.float32]
 
 
 def clipped_sums(pieces: Iterable[Sequence[Part]], count: int, examples: int, dim: int, ball: Ball) -> Sums:

@@ -88,7 +88,7 @@ class Work:
         updates = self.engine.train(plan, self.learner, group, self.population, self.entropy, memories)
         if isinstance(updates, Factors) and not stays_factored(plan.pipeline):
             updates = updates.formed()
-        if isinstance(updates, Factors) and not plan.pipeline.stages:
+        if not plan.pipeline.stages:
             total = updates.total()
             if not finite(total):
                 stop_at_faults(updates, group)

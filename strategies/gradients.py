@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..privacy.ball import Ball, ball_for
+from ..privacy.entropy import Stream
 from ..privacy.event import Event, Gaussian, NonPrivate, Poisson
 from ..privacy.local import LocalError, check_layers, noised, noised_pieces
 from ..privacy.participation import repeated
@@ -162,7 +163,7 @@ class DpSgd:
         """What step t descends along, `[d]`: a sum of clipped gradients, in steps of `ball(d)`, and its noise, over
         `denominator`.
         """
-        return noised(total, self.ball(len(total)), self._noise(), streams(f"noise/{t}"), 1 / self.denominator)
+        return noised(total, self.ball(len(total)), self._noise(), self.noise(streams, t), 1 / self.denominator)
 
     def gradient_pieces(
         self, total: Callable[[slice], Tensor], dim: int, streams: Streams, t: int
@@ -170,7 +171,15 @@ class DpSgd:
         """`gradient` in whole numbers of `unit(dim)`, one place in the vector after the other, of the sum whose coordinates
         `total` gives.
         """
-        return noised_pieces(total, dim, self.ball(dim), self._noise(), streams(f"noise/{t}"))
+        return noised_pieces(total, dim, self.ball(dim), self._noise(), self.noise(streams, t))
+
+    def noise(self, streams: Streams, t: int) -> Stream:
+        """Where step t draws its noise from."""
+        return streams(f"noise/{t}")
+
+    def sigma(self, dim: int) -> float:
+        """The noise's σ in steps of the grid."""
+        return math.ldexp(self._noise(), self.ball(dim).bits)
 
     def unit(self, dim: int) -> float:
         """What a step of the grid is in a gradient."""

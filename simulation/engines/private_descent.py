@@ -14,9 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...privacy import compiled
 from ...privacy.ball import Ball
-from ...privacy.outer import Sums
+from ...privacy.outer import Motion, Sums
 from ...strategies.gradients import DpSgd
 from ...strategies.local import Streams
 
@@ -35,28 +34,30 @@ def descended(solver: DpSgd, start: Tensor, shares: Shares, streams: Sequence[St
     count, dim, vectors = len(shares), len(start), start[None]
     update, moved = (torch.empty(count, dim, device=start.device) for _ in range(2))
     velocity = torch.zeros(count, dim if solver.momentum else 0, device=start.device)
-    unit, nothing = solver.unit(dim), start[:0]
-    loops = compiled.loops() if dim >= _LARGE and not solver.momentum and start.device.type == "cpu" else None
+    unit, sigma = solver.unit(dim), solver.sigma(dim)
     for t in range(solver.steps):
         drawn = [share[solver.sampled(len(share), mine, t)] for share, mine in zip(shares, streams, strict=True)]
         found = sums(vectors, drawn, solver.ball(dim))
-        for owner, mine in enumerate(streams):
-            for place, gradient in solver.gradient_pieces(partial(found.piece, owner), dim, mine, t):
-                if loops is not None and gradient.dtype == torch.int32:
-                    after = moved[owner, place] if t + 1 < solver.steps else nothing
-                    now, rate = update[owner, place], solver.lr * unit
-                    loops.moved(gradient.numpy(), rate, min(t, 1), start[place].numpy(), now.numpy(), after.numpy())
-                    continue
-                length = unit
-                if solver.momentum:
-                    gradient = velocity[owner, place].mul_(solver.momentum).add_(gradient, alpha=unit)
-                    length = 1.0
-                so_far = update[owner, place]
-                if t:
-                    so_far.sub_(gradient, alpha=solver.lr * length)
-                else:
-                    torch.mul(gradient, -solver.lr * length, out=so_far)
-                if t + 1 < solver.steps:
-                    torch.add(start[place], so_far, out=moved[owner, place])
+        after = moved if t + 1 < solver.steps else moved[:, :0]
+        loops = found.loops(sigma) if dim >= _LARGE and not solver.momentum else None
+        if loops is not None:
+            places = zip(update.numpy(), after.numpy(), strict=True)
+            for owner, (mine, (now, then)) in enumerate(zip(streams, places, strict=True)):
+                motion = Motion(solver.lr * unit, min(t, 1), start.numpy(), now, then)
+                found.step(owner, sigma, solver.noise(mine, t), motion, loops)
+        else:
+            for owner, mine in enumerate(streams):
+                for place, gradient in solver.gradient_pieces(partial(found.piece, owner), dim, mine, t):
+                    length = unit
+                    if solver.momentum:
+                        gradient = velocity[owner, place].mul_(solver.momentum).add_(gradient, alpha=unit)
+                        length = 1.0
+                    so_far = update[owner, place]
+                    if t:
+                        so_far.sub_(gradient, alpha=solver.lr * length)
+                    else:
+                        torch.mul(gradient, -solver.lr * length, out=so_far)
+                    if after.numel():
+                        torch.add(start[place], so_far, out=after[owner, place])
         vectors = moved
     return update

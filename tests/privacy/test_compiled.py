@@ -7,11 +7,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from tacit.privacy import compiled, loops, noise
+from tacit.privacy.alias import CHUNK, Desk
 from tacit.privacy.entropy import SeededEntropy
-from tacit.privacy.outer import Sums
+from tacit.privacy.outer import Motion, Sums
 from tacit.privacy.signal import Signal
 from tacit.privacy.stages.lattice import real_values, rounded_sum
 
@@ -55,17 +54,6 @@ def test_narrow_sums_get_the_same_noise() -> None:
     assert np.array_equal(quick, slow)
 
 
-halves = st.integers(-(2**22), 2**22).map(lambda n: n / 2)
-
-
-@given(st.lists(halves | st.floats(-1e6, 1e6, width=32), min_size=1, max_size=70))
-def test_sums_are_rounded_to_even_either_way(numbers: list[float]) -> None:
-    sums = Sums(torch.tensor([numbers], dtype=torch.float32), torch.int32)
-    quick, slow = both(lambda: sums.piece(0, slice(0, len(numbers))))
-    assert quick.dtype == slow.dtype == torch.int32
-    assert quick.tolist() == slow.tolist() == [round(x) for x in torch.tensor(numbers, dtype=torch.float32).tolist()]
-
-
 def test_lattice_points_are_the_same_either_way() -> None:
     signal = Signal(5000, "owner", sensitivity=3.0, bound=3.0, scale=3.0 / 2**28)
     total = torch.randn(5000, generator=torch.Generator().manual_seed(1))
@@ -74,20 +62,39 @@ def test_lattice_points_are_the_same_either_way() -> None:
     assert torch.equal(*both(lambda: real_values(quick, signal)))
 
 
-@pytest.mark.parametrize("count", [1, 15, 4000])
-def test_a_step_of_descent_is_torch_s_up_to_one_rounding(count: int) -> None:
-    found, random = compiled.loops(), torch.Generator().manual_seed(1)
-    assert found is not None
-    gradient = torch.randint(-(2**24), 2**24, (count,), dtype=torch.int32, generator=random)
+@pytest.mark.parametrize("count", [1, 15, 4000, 70_000])
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_step_of_descent_is_that_of_the_rounded_sum_and_its_noise(count: int, kept: int) -> None:
+    """Halves are rounded to even; the noise is the stream's own; what was kept and what was not."""
+    random, sigma, rate = torch.Generator().manual_seed(1), 2.0**22 * 1.1, 1e-9
+    sums = Sums(torch.randint(-(2**25), 2**25, (2, count), generator=random) / 2, torch.int32)
     start, update = torch.randn(2, count, generator=random).mul_(0.1)
-    for kept in (0, 1):
-        now, after = update.clone(), torch.empty(count)
-        found.moved(gradient.numpy(), 1e-9, kept, start.numpy(), now.numpy(), after.numpy())
-        expected = kept * update.double() - 1e-9 * gradient.double()
-        assert torch.allclose(now.double(), expected, rtol=2.0**-22, atol=2.0**-29)
-        assert torch.equal(after, start + now)
-        found.moved(gradient.numpy(), 1e-9, kept, start.numpy(), now.numpy(), start[:0].numpy())
-        assert not torch.equal(now, update)
+    found, now, after = sums.loops(sigma), update.clone(), torch.full((count,), 7.0)
+    assert found is not None
+    sums.step(1, sigma, streams(2)[1], Motion(rate, kept, start.numpy(), now.numpy(), after.numpy()), found)
+    gradient = sums.piece(1, slice(0, count)).numpy()[None]
+    noise.add_discrete_gaussians(streams(2)[1:], sigma, gradient)
+    expected = kept * update.double() - rate * torch.from_numpy(gradient[0]).double()
+    assert torch.allclose(now.double(), expected, rtol=2.0**-22, atol=2.0**-27)
+    assert torch.equal(after, start + now)
+    before, nothing = now.clone(), np.empty(0, dtype=np.float32)
+    sums.step(1, sigma, streams(2)[1], Motion(rate, kept, start.numpy(), now.numpy(), nothing), found)
+    assert torch.equal(now, before) == (kept == 0)
+
+
+@pytest.mark.parametrize("sigma", [0.0, 1000.0, 2.0**36])
+def test_noise_that_has_no_two_short_parts_is_added_otherwise(sigma: float) -> None:
+    assert Sums(torch.zeros(1, 3), torch.int32).loops(2.0**22) is not None
+    assert Sums(torch.zeros(1, 3), torch.int32).loops(sigma) is None
+    assert Sums(torch.zeros(1, 3, dtype=torch.float64), torch.int64).loops(2.0**22) is None
+
+
+def test_desks_are_handed_on_and_never_to_two() -> None:
+    with Desk.of(10, 10) as first, Desk.of(10, 10) as second, Desk.of(CHUNK * 2, 10) as large:
+        assert first is not second
+        assert len(large.entry) == CHUNK * 2
+    with Desk.of(CHUNK, 10) as third, Desk.of(7, 10) as fourth:
+        assert {third, fourth} == {first, second}
 
 
 def test_loops_are_loaded_for_what_they_change_no_bit_of_only_once_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +113,7 @@ def test_without_numba_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_numba_that_cannot_compile_is_told_of_and_done_without(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(compiled._TYPES, "moved", ("void(" + ", ".join(["unicode_type"] * 6) + ")",))
+    monkeypatch.setitem(compiled._TYPES, "onto", ("void(" + ", ".join(["unicode_type"] * 3) + ")",))
     with caplog.at_level(logging.WARNING):
         assert compiled.loops.__wrapped__() is None
     assert "compiled loops cannot be had (TypingError" in caplog.text

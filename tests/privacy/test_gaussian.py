@@ -86,7 +86,7 @@ def refusal(law, x: np.ndarray) -> float:
     low, high = 0, 1 << 64  # refused with every word below `low`, kept with `high` and above
     while high - low > 1:
         source.word = (low + high) // 2
-        refused = law.refused(x, np.array([0]), [source], compiled.loops())
+        refused = law.refused(x, np.array([0]), 1, [source], compiled.loops())
         low, high = (source.word, high) if len(refused) else (low, source.word)
     return low / 2.0**64
 
@@ -99,9 +99,9 @@ def test_decimal_arithmetic_decides_as_floating_point_does(sigma: float, monkeyp
     doubtful = np.arange(300)
 
     words = rng.integers(0, 1 << 64, 600, dtype=np.uint64)
-    quick = law.refused(x, doubtful, [Listed(words)], compiled.loops())
+    quick = law.refused(x, doubtful, 300, [Listed(words)], compiled.loops())
     monkeypatch.setattr(module, "_CLOSE", 2.0)
-    assert np.array_equal(law.refused(x, doubtful, [Listed(words)], compiled.loops()), quick)
+    assert np.array_equal(law.refused(x, doubtful, 300, [Listed(words)], compiled.loops()), quick)
     assert 0 < len(quick) < 300
 
 
@@ -113,7 +113,7 @@ def test_a_word_too_close_to_call_is_decided_by_the_next() -> None:
         top, rest = divmod(int(limit * 2**128), 1 << 64)
     for last, expected in [(rest - 1, 1), (rest + 1, 0)]:
         source = Listed(np.array([top, last], dtype=np.uint64))
-        assert len(law.refused(x, np.array([0]), [source], compiled.loops())) == expected
+        assert len(law.refused(x, np.array([0]), 1, [source], compiled.loops())) == expected
 
 
 @pytest.mark.parametrize("sigma", [2.0**28, 2.0**40])
@@ -123,15 +123,15 @@ def test_refused_proposals_are_replaced_by_accepted_ones(
 ) -> None:
     """With too few of them made at once, too: what then comes is of the law, and nothing that was refused stays."""
     law, gone = gaussian(sigma), []
-    refused = Gaussian.refused
+    proposed = Gaussian.proposed
 
-    def half(self, out, doubtful, sources, loops=None):
-        found = np.arange(0, len(out), 2)
-        gone.extend(out[found].tolist())
-        refused(self, out, doubtful, sources, loops)
-        return found
+    def half(self, sources, count, desk):
+        drawn, _ = proposed(self, sources, count, desk)
+        found = np.arange(0, drawn.coarse.size, 2)
+        gone.extend(drawn.at(found).tolist())
+        return drawn, found
 
-    monkeypatch.setattr(Gaussian, "refused", half)
+    monkeypatch.setattr(Gaussian, "proposed", half)
     monkeypatch.setattr(noise, "_spare", lambda width: spare)
     draws = noise.discrete_gaussians([stream("one"), stream("two")], law.sigma, 300)
     assert draws.shape == (2, 300)
