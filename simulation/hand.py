@@ -24,6 +24,7 @@ from ..strategies.requests import Requests, owners_in
 from ..tasks.examples import Examples
 from .alertness import Alertness
 from .craft import FAULTS, Craft
+from .memory import keep_freed_memory
 from .population import FlatShares, Population
 from .region import Place, Region
 from .shards import Shard, shard_total
@@ -171,6 +172,7 @@ def main() -> NoReturn:
     """Work on orders from the pipe whose descriptor is the first argument, in the memory behind the second."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the simulation, which then closes the pipe
     torch.set_num_threads(1)
+    keep_freed_memory()
     connection = Connection(int(sys.argv[1]))
     sys.path[:] = connection.recv()
     start: Start = connection.recv()

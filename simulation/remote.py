@@ -29,6 +29,7 @@ from ..strategies.messages import Recipe
 from ..tasks.examples import Examples
 from .craft import FAULTS, Craft
 from .hand import Kept, Opening, Owners
+from .memory import keep_freed_memory
 from .population import FlatShares, Population
 from .shards import shard_total
 from .work import Work
@@ -111,6 +112,7 @@ def reduced(bundle: Bundle, model: Model, owners: Owners, memories: Kept) -> Sum
     Raises `RemoteError`.
     """
     torch.set_num_threads(1)
+    keep_freed_memory()
     place = placed(bundle)
     kept = {owner: torch.from_numpy(each.copy()) for owner, each in memories.items()}
     try:

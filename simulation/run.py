@@ -34,6 +34,7 @@ from .circle import SimulatedRoster
 from .cluster import Cluster, joined
 from .curves import curves
 from .engines.planner import AUTO, chosen_engine
+from .memory import keep_freed_memory
 from .population import Availability, Population, dealt
 from .result import RoundRow, Run, Timing
 from .team import Team, processors
@@ -96,6 +97,7 @@ class Simulation:
         saved = -math.inf  # the first round is kept at once
         started = time.perf_counter() - self.seconds
         threads = torch.get_num_threads()
+        keep_freed_memory()
         torch.set_num_threads(1)  # owners' models are small: threads inside an operation only wait for one another
         try:
             for progress, record in self.coordinator.rounds(self.progress, self.total):
