@@ -224,5 +224,9 @@ def _positive(population: int) -> None:
 def _subset(stream: Stream, population: int, size: int) -> NDArray[np.int64]:
     """A uniform subset of `size` of `range(population)`, ascending: the `size` smallest of distinct random keys."""
     keys = stream.words(population)
+    if size < population:
+        chosen = np.flatnonzero(keys <= np.partition(keys, size - 1)[size - 1])
+        if len(chosen) == size:
+            return chosen.astype(np.int64)
     # Equal 64-bit keys have probability below population² · 2⁻⁶⁵; the stable sort then favours the lower index.
     return np.sort(np.argsort(keys, kind="stable")[:size]).astype(np.int64)
