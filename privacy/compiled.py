@@ -41,6 +41,7 @@ _TYPES: dict[str, tuple[str, ...]] = {
     "squares": ("void(float32[:,:,::1], float32[:,:,::1], float64, float64[::1], float64[::1], float64[::1])",),
     "crossed": ("void(float32[:,:,::1], float32[:,:,::1], float64[::1], float64[::1], float64[::1])",),
     "lengths": ("void(float32[:,::1], float64[::1])",),
+    "rectified": ("void(float32[:,:,::1], float32[:,::1])",),
     "halved": ("void(float32[:,:,:,::1], float32[:,:,:,::1], uint8[:,:,:,::1])",),
     "doubled": ("void(float32[:,:,:,::1], uint8[:,:,:,::1], float32[:,:,:,::1])",),
     "onto": ("void(float32[::1], float64, int64[::1])",),
@@ -60,6 +61,7 @@ class Loops:
     squares: Callable[..., None]
     crossed: Callable[..., None]
     lengths: Callable[..., None]
+    rectified: Callable[..., None]
     halved: Callable[..., None]
     doubled: Callable[..., None]
     onto: Callable[..., None]

@@ -196,6 +196,18 @@ def lengths(rows: NDArray[np.float32], out: NDArray[np.float64]) -> None:
         out[k] = total
 
 
+def rectified(values: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
+    """max(values + bias, 0) into `values` `[k, b, n]`, `bias` being `[k, n]`, or `[1, n]` for all; what is no number stays."""
+    none = np.float32(0)
+    for k in range(values.shape[0]):
+        own = bias[k if len(bias) > 1 else 0]
+        for i in range(values.shape[1]):
+            row = values[k, i]
+            for j in range(values.shape[2]):
+                value = row[j] + own[j]
+                row[j] = none if value <= none else value
+
+
 def halved(images: NDArray[np.float32], out: NDArray[np.float32], places: NDArray[np.uint8]) -> None:
     """Maxima over windows of two by two of `images` `[n, H, W, C]` into `out` `[n, H // 2, W // 2, C]`, and which of the four
     each was, row by row: the first of equals, the last of what is no number.

@@ -121,7 +121,7 @@ class Clipped:
         weights = Shared(chain.affines, vectors[0]) if len(vectors) == 1 else Own(chain.affines, vectors)
         passage = Passage(chain.front, vectors)
         values = entered(chain, passage, inputs.view(*rows.shape, *inputs.shape[1:]))
-        swept = sweep(chain, weights.forward, weights.backward, values, targets, used, self.learner.loss)
+        swept = sweep(chain, weights, values, targets, used, self.learner.loss)
         parts: list[Part] = [
             Outer(link.weight_at, link.bias_at, before, errors)
             for link, before, errors in zip(chain.affines, swept.inputs, swept.errors, strict=True)

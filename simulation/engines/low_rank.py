@@ -123,7 +123,7 @@ class LowRank:
             )
             passage = Passage(formed.front, moving.weights if s else ahead.start[None], self.precision)
             rows = entered(chain, passage, inputs.view(*step.shape, *inputs.shape[1:]))
-            swept = sweep(chain, weights.forward, weights.backward, rows, targets, step.weights, learner.loss)
+            swept = sweep(chain, weights, rows, targets, step.weights, learner.loss)
             if formed.trained:
                 move(moving, s, _gradients(formed, passage, swept))
             past.append(replace(swept, entry=None))
@@ -183,12 +183,8 @@ class _Weights:
         if place in self.held:
             return self.formed.forward(place, values)
         link = self.affines[place]
-        weight, bias = link.weight(self.start), link.bias(self.start)
-        if link.weight_at is not None:
-            weight = self._scaled(weight)
-        if bias is not None and link.bias_at is not None:
-            bias = self._scaled(bias)
-        outputs = linear(values, weight, bias, self.precision)
+        weight = link.weight(self.start)
+        outputs = linear(values, weight if link.weight_at is None else self._scaled(weight), None, self.precision)
         for t, (coefficient, swept) in enumerate(zip(self.coefficients, self.past, strict=True)):
             errors = swept.errors[place]
             if not link.trained or errors is None:
@@ -203,6 +199,13 @@ class _Weights:
             self.met.inputs[place][len(self.past), t] = met
             outputs.baddbmm_(met, errors, alpha=coefficient)
         return outputs
+
+    def bias(self, place: int) -> Tensor | None:
+        if place in self.held:
+            return self.formed.bias(place)
+        link = self.affines[place]
+        bias = link.bias(self.start)
+        return bias if bias is None or link.bias_at is None else self._scaled(bias)
 
     def backward(self, place: int, errors: Tensor) -> Tensor:
         if place in self.held:

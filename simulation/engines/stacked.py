@@ -80,7 +80,7 @@ class Stacked:
             weights = Own(*own) if t else Shared(*shared)
             passage = Passage(chain.front, moving.weights if t else start[None], self.precision)
             rows = entered(chain, passage, inputs.view(*step.shape, *inputs.shape[1:]))
-            swept = sweep(chain, weights.forward, weights.backward, rows, targets, step.weights, learner.loss)
+            swept = sweep(chain, weights, rows, targets, step.weights, learner.loss)
             move(moving, t, _gradients(chain, passage, swept))
         return Dense(all_moving.update[batches.rows])
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -26,29 +26,43 @@ class Swept:
     entry: Tensor | None = None
 
 
-def sweep(
-    chain: Chain,
-    forward: Callable[[int, Tensor], Tensor],
-    backward: Callable[[int, Tensor], Tensor],
-    inputs: Tensor,
-    targets: Tensor,
-    weights: Tensor,
-    loss: Loss,
-) -> Swept:
+class Weights(Protocol):
+    """What the Linear layers of a chain multiply by, in one step of a group."""
+
+    def forward(self, place: int, values: Tensor) -> Tensor:
+        """Linear layer `place` without its bias, `[k, b, in] -> [k, b, out]`, which nobody else has."""
+        ...
+
+    def bias(self, place: int) -> Tensor | None:
+        """Its bias, `[out]` or `[k, 1, out]`; None without one."""
+        ...
+
+    def backward(self, place: int, errors: Tensor) -> Tensor:
+        """Its transpose without the bias, `[k, b, out] -> [k, b, in]`, which nobody else has."""
+        ...
+
+
+def sweep(chain: Chain, by: Weights, inputs: Tensor, targets: Tensor, weights: Tensor, loss: Loss) -> Swept:
     """Σ weights·losses, differentiated: `inputs` `[k, b, features]`, `targets` `[k·b, …]`, `weights` `[k, b]`.
 
-    `forward(l, x)` is Linear layer l, `[k, b, in] -> [k, b, out]`; `backward(l, e)` its transpose without the bias,
-    `[k, b, out] -> [k, b, in]`. Everything else is elementwise or the loss, and mixes no examples. A row of weight 0 has
-    errors that are exactly 0.
+    Everything but Linear layers is elementwise or the loss, and mixes no examples. A row of weight 0 has errors that are
+    exactly 0. What a Linear layer gives is written over by the activation behind it.
     """
     values, entered, passed = inputs, [], []
+    bias, owned = None, False  # what is still to be added to `values`; whether nobody else has them
     for link in chain.links:
         if isinstance(link, Activation):
-            before, values = values, link.forward(values)
+            if owned:
+                before, values = link.forward_over(values, bias)
+            else:
+                before, values = values, link.forward(values)
             passed.append((before, values))
+            bias, owned = None, False
         else:
+            values = values if bias is None else values.add_(bias)
             entered.append(values)
-            values = forward(len(entered) - 1, values)
+            values, bias, owned = by.forward(len(entered) - 1, values), by.bias(len(entered) - 1), True
+    values = values if bias is None else values.add_(bias)
     errors = _loss_gradient(loss, values, targets, weights)
     further = chain.front.trained
     first = 0 if further else next(place for place, affine in enumerate(chain.affines) if affine.trained)
@@ -56,18 +70,18 @@ def sweep(
     at = len(entered)
     for link in reversed(chain.links):
         if isinstance(link, Activation):
-            errors = link.backward(errors, *passed.pop())
+            errors = link.backward_over(errors, *passed.pop())
             continue
         at -= 1
         left[at] = errors
         if at == first and not further:
             return Swept(tuple(entered), tuple(left))
-        errors = backward(at, errors)
+        errors = by.backward(at, errors)
     return Swept(tuple(entered), tuple(left), errors)
 
 
 def _loss_gradient(loss: Loss, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Σ weights·losses, differentiated by the outputs `[k, b, …]`."""
+    """Σ weights·losses, differentiated by the outputs `[k, b, …]`; nobody else has it."""
     if loss is cross_entropy and targets.dim() == 1:  # softmax(z) − 1_y, without a tape
         flat = outputs.flatten(0, 1).t().contiguous()  # classes first: few of them would leave wide registers empty
         gradient = torch.softmax(flat, dim=0)
@@ -77,4 +91,4 @@ def _loss_gradient(loss: Loss, outputs: Tensor, targets: Tensor, weights: Tensor
     with torch.enable_grad():
         losses = per_example(loss, leaf, targets)
     (gradient,) = torch.autograd.grad(losses, leaf, weights.flatten())
-    return gradient.view(outputs.shape)
+    return gradient.clone(memory_format=torch.contiguous_format).view(outputs.shape)

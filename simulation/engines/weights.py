@@ -20,8 +20,10 @@ class Shared:
     precision: Precision = FULL
 
     def forward(self, place: int, values: Tensor) -> Tensor:
-        link = self.affines[place]
-        return linear(values, link.weight(self.vector), link.bias(self.vector), self.precision)
+        return linear(values, self.affines[place].weight(self.vector), None, self.precision)
+
+    def bias(self, place: int) -> Tensor | None:
+        return self.affines[place].bias(self.vector)
 
     def backward(self, place: int, errors: Tensor) -> Tensor:
         return linear(errors, self.affines[place].weight(self.vector).t(), None, self.precision)
@@ -37,12 +39,13 @@ class Own:
 
     def forward(self, place: int, values: Tensor) -> Tensor:
         link = self.affines[place]
-        bias = self.vectors[:, None, link.bias_at] if link.bias_at is not None else link.bias(self.vectors[0])
         if link.weight_at is None:
-            outputs = linear(values, link.weight(self.vectors[0]), None, self.precision)
-        else:
-            outputs = batched(values, matrices(self.vectors, link).transpose(1, 2), self.precision)
-        return outputs if bias is None else outputs.add_(bias)
+            return linear(values, link.weight(self.vectors[0]), None, self.precision)
+        return batched(values, matrices(self.vectors, link).transpose(1, 2), self.precision)
+
+    def bias(self, place: int) -> Tensor | None:
+        link = self.affines[place]
+        return self.vectors[:, None, link.bias_at] if link.bias_at is not None else link.bias(self.vectors[0])
 
     def backward(self, place: int, errors: Tensor) -> Tensor:
         link = self.affines[place]
