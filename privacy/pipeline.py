@@ -183,8 +183,10 @@ class Pipeline:
         return tuple(stage.initial() for stage in self.stages)
 
     def at(self, state: State) -> Pipeline:
-        """The concrete pipeline of one round: what travels to owners and what the ledger sees."""
-        return Pipeline(self.source, tuple(stage.at(s) for stage, s in zip(self.stages, state, strict=True)))
+        """The concrete pipeline of one round: what travels to owners and what the ledger sees; itself where nothing adapts."""
+        stages = tuple(stage.at(s) for stage, s in zip(self.stages, state, strict=True))
+        same = all(now is before for now, before in zip(stages, self.stages, strict=True))
+        return self if same else Pipeline(self.source, stages)
 
     def learn(self, state: State, opened: Opened) -> State:
         """The state after a round."""
