@@ -7,6 +7,9 @@ what may be spent. `tacit ledger allow` raises it, in the name of somebody.
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 from ..privacy.ledger.account import Account
 from ..privacy.ledger.allowance import Allowed, Limit, raised
 from ..privacy.ledger.creation import Clock
@@ -37,8 +40,8 @@ def allowed_by(policy: PolicyFrame, account: Account, by: str, now: float) -> Al
     )
 
 
-def settle(store: Store, policy: PolicyFrame, clock: Clock) -> None:
-    """Note what the file permits, where it is less than what stood or nothing stood.
+def settle(store: Store, policy: PolicyFrame, clock: Clock, folder: Path | None = None) -> None:
+    """Note what the file permits, where it is less than what stood or nothing stood; `folder` is the agent's.
 
     Raises `AllowanceError` where it is more, and `LedgerError`.
     """
@@ -49,10 +52,10 @@ def settle(store: Store, policy: PolicyFrame, clock: Clock) -> None:
             return wanted
         more = "; ".join(raised(standing.allowed, wanted))
         if more:
-            asset = store.heading.asset
+            asset, where = store.heading.asset, "" if folder is None else f" --dir {shlex.quote(str(folder))}"
             raise AllowanceError(
                 f"{FILE} permits more than the ledger of {asset} says that somebody allowed ({more}). Restore the file, or "
-                f"have it allowed: tacit ledger allow {asset}"
+                f"have it allowed: tacit ledger allow {asset}{where}"
             )
         return None if standing.allowed.same(wanted) else wanted
 

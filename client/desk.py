@@ -51,7 +51,7 @@ class Desk:
         keyfile.folder(home.replies)
         self.store = open_vault(home, anchor, name)
         try:
-            settle(self.store, policy, time.time)
+            settle(self.store, policy, time.time, home.root)
         except BaseException:
             self.store.close()
             raise
