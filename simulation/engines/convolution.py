@@ -20,11 +20,14 @@ class Convolution:
     is fixed.
 
     Weights are rows of `vectors` `[k, d]`; a single row serves all. Several owners at once are one grouped convolution.
+    `channels_last`: w stands there as `[out, height, width, in]`, the order of patches, as convolutions of images that lie so
+    read it; else as in the layer, and every call copies it.
     """
 
     layer: nn.Conv2d
     weight_at: slice | None
     bias_at: slice | None
+    channels_last: bool = False
 
     @property
     def trained(self) -> bool:
@@ -72,6 +75,7 @@ class Convolution:
             else:
                 like = self._weight(into)[0]
                 made = self._gradient(errors[0], x[0], like, 1, (False, True), precision)
+            made = made.permute(0, 2, 3, 1) if self.channels_last else made
             into[:, self.weight_at].add_(made.reshape(count, -1), alpha=scale)
         if self.bias_at is not None:
             into[:, self.bias_at].add_(errors.sum(dim=(1, 3, 4)), alpha=scale)
@@ -94,12 +98,21 @@ class Convolution:
 
     def in_order(self, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Places in the vector, and what of `rows` `[k, d]` belongs there, `rows` being in the order of patches."""
-        first, (out, inputs, height, width) = 0, self.kernel
+        first = 0
         if self.weight_at is not None:
-            first = out * inputs * height * width
-            yield self.weight_at, rows[:, :first].view(-1, out, height, width, inputs).permute(0, 1, 4, 2, 3).flatten(1)
+            first = self.kernel.numel()
+            yield self.weight_at, rows[:, :first] if self.channels_last else self.as_in_layer(rows[:, :first])
         if self.bias_at is not None:
             yield self.bias_at, rows[:, first:]
+
+    def as_in_layer(self, weights: Tensor) -> Tensor:
+        """Weights `[k, n]` in the order of patches, in that of the layer."""
+        out, inputs, height, width = self.kernel
+        return weights.view(-1, out, height, width, inputs).permute(0, 1, 4, 2, 3).flatten(1)
+
+    def as_in_patches(self, weights: Tensor) -> Tensor:
+        """Weights `[k, n]` in the order of the layer, in that of patches."""
+        return weights.view(-1, *self.kernel).permute(0, 1, 3, 4, 2).flatten(1)
 
     def _patches(self, x: Tensor) -> Tensor:
         """What each output reads, channels last: `[n, in, H, W] -> [n, H'·W', height·width·in]`."""
@@ -122,7 +135,10 @@ class Convolution:
         """`[k, out, in, height, width]`."""
         if self.weight_at is None:
             return self.layer.weight.detach().expand(len(vectors), *self.kernel)
-        return vectors[:, self.weight_at].view(len(vectors), *self.kernel)
+        if not self.channels_last:
+            return vectors[:, self.weight_at].view(len(vectors), *self.kernel)
+        out, inputs, height, width = self.kernel
+        return vectors[:, self.weight_at].view(len(vectors), out, height, width, inputs).permute(0, 1, 4, 2, 3)
 
     def _bias(self, vectors: Tensor) -> Tensor | None:
         if self.bias_at is not None:

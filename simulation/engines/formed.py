@@ -33,7 +33,18 @@ class Formed:
 
     def cut(self, vector: Tensor) -> Tensor:
         """`[d] -> [m]`."""
-        return torch.cat([vector[place] for place in self.places] or [vector[:0]])
+        found = torch.cat([vector[place] for place in self.places] or [vector[:0]])
+        for layer in self.front.convolutions:
+            if layer.weight_at is not None:
+                found[layer.weight_at] = layer.as_in_patches(found[None, layer.weight_at])[0]
+        return found
+
+    def as_in_layers(self, vectors: Tensor) -> Tensor:
+        """`[k, m]` with every layer's numbers in its own order; written over `vectors`."""
+        for layer in self.front.convolutions:
+            if layer.weight_at is not None:
+                vectors[:, layer.weight_at] = layer.as_in_layer(vectors[:, layer.weight_at])
+        return vectors
 
     def without(self, vector: Tensor) -> Tensor:
         """`vector` `[d]` with zeros at `places`."""

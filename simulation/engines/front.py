@@ -51,7 +51,7 @@ class Front:
         return tuple(place for place in both if place is not None)
 
     def apart(self) -> Front:
-        """The same layers, in a vector of their own: that which `places` cut out, one behind the other."""
+        """The same layers in a vector of their own, which `places` cut out, with weights as convolutions read them."""
         end = 0
 
         def moved(place: slice | None) -> slice | None:
@@ -62,7 +62,7 @@ class Front:
             return slice(first, end)
 
         layers = [
-            replace(layer, weight_at=moved(layer.weight_at), bias_at=moved(layer.bias_at))
+            replace(layer, weight_at=moved(layer.weight_at), bias_at=moved(layer.bias_at), channels_last=True)
             if isinstance(layer, Convolution)
             else layer
             for layer in self.layers

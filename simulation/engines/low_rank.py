@@ -260,6 +260,6 @@ def _factors(
         batches.rows,
         formed.without(start) if moved else None,
         torch.from_numpy(decay.astype(np.float32)).to(start.device) if moved else None,
-        held=Held(update, formed.places) if formed.trained else None,
+        held=Held(formed.as_in_layers(update), formed.places) if formed.trained else None,
         common=tuple(last[0].tolist()) if bool((last == last[:1]).all()) else None,
     )
