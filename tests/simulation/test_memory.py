@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,3 +85,40 @@ def test_what_the_libraries_say_of_memory_is_understood() -> None:
     assert refused_memory(MemoryError()) == "some"
     assert refused_memory(RuntimeError("the shapes do not fit")) is None
     assert refused_memory(ValueError("out of memory")) is None
+
+
+FREED = """
+import resource
+import numpy as np
+from tacit.simulation.memory import keep_freed_memory
+print(keep_freed_memory())
+for turn in range(6):
+    if turn == 2:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for each in [np.empty(30 << 20, dtype=np.uint8) for _ in range(3)]:
+        each.fill(1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def freed(**variables: str) -> tuple[bool, int]:
+    """Whether a process keeps what it frees, and how many pages it has to make anew for 360 MB that it takes in turns."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    ended = subprocess.run(
+        [sys.executable, "-c", FREED], env=clean | variables, capture_output=True, text=True, check=True
+    )
+    kept, pages = ended.stdout.split()
+    return kept == "True", int(pages)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="nothing else has these thresholds")
+def test_freed_memory_is_taken_again() -> None:
+    kept, pages = freed()
+    assert kept
+    assert pages < 2_000
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="nothing else has these thresholds")
+def test_thresholds_that_somebody_has_set_stand() -> None:
+    kept, _ = freed(MALLOC_TRIM_THRESHOLD_="131072")
+    assert not kept

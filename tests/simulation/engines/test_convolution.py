@@ -43,6 +43,12 @@ def test_weights_in_the_order_of_patches_give_the_same(layer: nn.Conv2d, owners:
     into, beside = torch.ones(2, owners, usual.numbers)
     usual.add_gradients(errors, x, into, 0.3)
     other.add_gradients(errors, x, beside, 0.3)
+    examples = torch.ones(2, owners, usual.numbers)
+    for one, own in zip((usual, other), examples, strict=True):
+        rows = one.gradients_of_examples(errors.flatten(0, 1), x.flatten(0, 1)).view(owners, BATCH, -1).sum(dim=1)
+        for place, part in one.in_order(rows):
+            own[:, place] += 0.3 * part
+    torch.testing.assert_close(examples, torch.stack([into, beside]))
     beside[:, :numbers] = other.as_in_layer(beside[:, :numbers])
     torch.testing.assert_close(beside, into)
 
