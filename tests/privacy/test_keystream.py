@@ -71,6 +71,15 @@ def test_what_is_left_of_a_span_is_not_asked_of_gcm(monkeypatch: pytest.MonkeyPa
     assert keystream._gcm_place == 200_000
 
 
+def test_a_span_read_to_its_end_is_left_though_little_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after 64 GiB: the next span begins at counter 0 of another nonce, which the cipher at hand knows nothing of."""
+    monkeypatch.setattr(module, "wide", lambda: True)
+    keystream = Keystream(KEY)
+    read(keystream, 0, 100_000)
+    keystream._gcm_place = SPAN
+    assert read(keystream, SPAN, 100) == by_definition(SPAN, 100)
+
+
 def test_a_span_ends_where_the_counter_carries() -> None:
     """The last block of the first span and the first of the second, by the library's own counter."""
     counter = ((SPAN >> 4) - 1).to_bytes(16, "big")
