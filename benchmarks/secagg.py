@@ -186,7 +186,7 @@ def medians(*tasks: Callable[[], object], repetitions: int = 31) -> list[float]:
 
 
 def bare(size: int) -> None:
-    """`size` bytes of AES-256-CTR keystream into a buffer that stays in the cache: the least that a mask can cost."""
+    """`size` bytes of AES-256-CTR keystream, by OpenSSL's code for CTR, into a buffer that stays in the cache."""
     encryptor = Cipher(AES256(bytes(32)), CTR(bytes(16))).encryptor()
     out = bytearray(_BLOCK + 15)
     for start in range(0, size, _BLOCK):

@@ -42,6 +42,10 @@ class Ball:
         """Whether `outer.clipped_sums` may add in float32."""
         return self.bits <= _NARROW
 
+    def sigma(self, noise_multiplier: float) -> float:
+        """σ of noise of noise_multiplier·C, in steps."""
+        return math.ldexp(noise_multiplier, self.bits)
+
     def longest(self, dim: int) -> float:
         """What a gradient of `dim` numbers is clipped to, in steps: below `radius`, to make room for rounding.
 

@@ -10,7 +10,6 @@ it is exact, in any order, and one example moves it by at most C, rounding inclu
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -96,7 +95,7 @@ def noised_pieces(
 
     `total` makes the whole numbers of a place, which are written over: int64, or int32 below 2^30.
     """
-    sigma = math.ldexp(noise_multiplier, ball.bits)
+    sigma = ball.sigma(noise_multiplier)
     for place in _pieces(dim, _PIECE):
         values = total(place)
         if sigma > 0:

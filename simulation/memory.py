@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import re
 
@@ -10,6 +11,11 @@ import torch
 
 _SAYS = ("not enough memory", "out of memory", "can't allocate memory", "cannot allocate memory", "bad allocation")
 _SIZE = re.compile(r"allocate ([0-9.]+ ?(?:bytes|[KMGTP]i?B)?)", re.IGNORECASE)
+
+_TRIM, _MAP = -1, -3  # glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (mallopt(3))
+_KEPT = 256 << 20  # bytes that may be free at the end of the heap
+_MAPPED = 32 << 20  # bytes from which memory is mapped for itself: the most that glibc takes
+_SET = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES")
 
 
 def refused_memory(error: BaseException) -> str | None:
@@ -22,12 +28,7 @@ def refused_memory(error: BaseException) -> str | None:
     return found.group(1).strip() if found else "some"
 
 
-_TRIM, _MAP = -1, -3  # glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (mallopt(3))
-_KEPT = 256 << 20  # bytes that may be free at the end of the heap
-_MAPPED = 32 << 20  # bytes from which memory is mapped for itself: the most that glibc takes
-_SET = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES")
-
-
+@functools.cache
 def keep_freed_memory() -> bool:
     """Have this process keep what it frees, up to 256 MiB, instead of giving it back and asking for it anew.
 

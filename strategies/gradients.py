@@ -179,7 +179,7 @@ class DpSgd:
 
     def sigma(self, dim: int) -> float:
         """The noise's σ in steps of the grid."""
-        return math.ldexp(self._noise(), self.ball(dim).bits)
+        return self.ball(dim).sigma(self._noise())
 
     def unit(self, dim: int) -> float:
         """What a step of the grid is in a gradient."""

@@ -40,24 +40,23 @@ def descended(solver: DpSgd, start: Tensor, shares: Shares, streams: Sequence[St
         found = sums(vectors, drawn, solver.ball(dim))
         after = moved if t + 1 < solver.steps else moved[:, :0]
         loops = found.loops(sigma) if dim >= _LARGE and not solver.momentum else None
-        if loops is not None:
-            places = zip(update.numpy(), after.numpy(), strict=True)
-            for owner, (mine, (now, then)) in enumerate(zip(streams, places, strict=True)):
-                motion = Motion(solver.lr * unit, min(t, 1), start.numpy(), now, then)
+        for owner, mine in enumerate(streams):
+            if loops is not None:
+                ways = start.numpy(), update[owner].numpy(), after[owner].numpy()
+                motion = Motion(solver.lr * unit, min(t, 1), *ways)
                 found.step(owner, sigma, solver.noise(mine, t), motion, loops)
-        else:
-            for owner, mine in enumerate(streams):
-                for place, gradient in solver.gradient_pieces(partial(found.piece, owner), dim, mine, t):
-                    length = unit
-                    if solver.momentum:
-                        gradient = velocity[owner, place].mul_(solver.momentum).add_(gradient, alpha=unit)
-                        length = 1.0
-                    so_far = update[owner, place]
-                    if t:
-                        so_far.sub_(gradient, alpha=solver.lr * length)
-                    else:
-                        torch.mul(gradient, -solver.lr * length, out=so_far)
-                    if after.numel():
-                        torch.add(start[place], so_far, out=after[owner, place])
+                continue
+            for place, gradient in solver.gradient_pieces(partial(found.piece, owner), dim, mine, t):
+                length = unit
+                if solver.momentum:
+                    gradient = velocity[owner, place].mul_(solver.momentum).add_(gradient, alpha=unit)
+                    length = 1.0
+                so_far = update[owner, place]
+                if t:
+                    so_far.sub_(gradient, alpha=solver.lr * length)
+                else:
+                    torch.mul(gradient, -solver.lr * length, out=so_far)
+                if t + 1 < solver.steps:
+                    torch.add(start[place], so_far, out=after[owner, place])
         vectors = moved
     return update
